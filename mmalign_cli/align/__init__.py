@@ -1,0 +1,1 @@
+"""Streams to Alignment: the aligners and what they share."""

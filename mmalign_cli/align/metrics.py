@@ -1,0 +1,140 @@
+"""Local costs between two frames, as data. Importing the table imports nothing heavy.
+
+Every metric is a way to prepare the frames, then one of four kernels. So ``cosine`` is half the
+squared Euclidean distance of unit vectors, which is exactly 0 for equal frames where 1 - cos is
+0 only to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mmalign_cli.kernels import codes
+from mmalign_cli.errors import InputError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmalign_cli.model import Float64Array, FloatArray
+
+    Prepare = Callable[[Float64Array], Float64Array]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A local cost.
+
+    Parameters
+    ----------
+    kernel : int
+        The kernel, by its number in `mmalign_cli.kernels.codes`.
+    degree : int
+        Scaling both streams by c scales the cost by c to this power.
+    help : str
+        The formula.
+    prepare : callable or None
+        Applied to the frames (n, d) of each stream first.
+    """
+
+    kernel: int
+    degree: int
+    help: str
+    prepare: Prepare | None = None
+
+
+def _unit(values: Float64Array) -> Float64Array:
+    """Scale frames to length sqrt(1/2); a zero frame points along an axis of its own.
+
+    Half the squared distance of unit vectors is 1 - cos; the half goes into the length. With the
+    axis of its own, a zero frame has cost 1 to every frame but another zero frame.
+    """
+    import numpy as np
+
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    zero = length == 0
+    unit = np.hstack([values / np.where(zero, 1.0, length), zero.astype(np.float64)])
+    return np.asarray(unit * np.sqrt(0.5), dtype=np.float64)
+
+
+def _centred_unit(values: Float64Array) -> Float64Array:
+    """Subtract each frame's mean over its dimensions, then scale as for cosine."""
+    return _unit(values - values.mean(axis=1, keepdims=True))
+
+
+METRICS: Mapping[str, Metric] = {
+    "sqeuclidean": Metric(codes.SQEUCLIDEAN, 2, "sum of squared differences"),
+    "euclidean": Metric(codes.EUCLIDEAN, 1, "square root of the sum of squared differences"),
+    "cityblock": Metric(codes.CITYBLOCK, 1, "sum of absolute differences"),
+    "chebyshev": Metric(codes.CHEBYSHEV, 1, "largest absolute difference"),
+    "cosine": Metric(codes.SQEUCLIDEAN, 0, "1 - cosine of the angle between the frames", _unit),
+    "correlation": Metric(codes.SQEUCLIDEAN, 0, "1 - correlation over the dimensions", _centred_unit),
+}
+
+
+def metric_named(name: str) -> Metric:
+    """Return the metric called `name`; UsageError lists the others."""
+    if name not in METRICS:
+        hint = did_you_mean(name, METRICS) or f"metrics: {', '.join(METRICS)}"
+        raise UsageError("--metric", f"{name!r} is not a metric", hint)
+    return METRICS[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparable:
+    """Two streams made ready for a kernel.
+
+    Parameters
+    ----------
+    kernel : int
+        Number of the kernel.
+    x, y : ndarray, shape (n, d) and (m, d)
+        float64, scaled so that no cost overflows or vanishes.
+    scale : float
+        What the kernel's costs are to be multiplied by.
+    """
+
+    kernel: int
+    x: Float64Array
+    y: Float64Array
+    scale: float
+
+
+def comparable(x: FloatArray, y: FloatArray, metric: str, subject: str) -> Comparable:
+    """Prepare the frames of two streams for the kernel of `metric`.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n, d) and (m, d)
+        Frames of the two streams.
+    metric : str
+        Name of the metric.
+    subject : str
+        For messages.
+
+    Raises
+    ------
+    InputError
+        If costs of that size cannot be written as float64.
+    """
+    import numpy as np
+
+    rule = metric_named(metric)
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    largest = max(np.abs(x).max(), np.abs(y).max())
+    exponent = _exponent_to_remove(float(largest))
+    if exponent:
+        x, y = np.ldexp(x, -exponent), np.ldexp(y, -exponent)
+    if rule.prepare is not None:
+        x, y = rule.prepare(x), rule.prepare(y)
+    if exponent * rule.degree > 960:
+        what = f"values up to {largest:.3g}: their {metric} costs overflow"
+        raise InputError(subject, what, "scale them: normalize=zscore")
+    return Comparable(rule.kernel, x, y, 2.0 ** (exponent * rule.degree))
+
+
+def _exponent_to_remove(largest: float) -> int:
+    """Return the power of two to divide by: 0 for all but extreme values."""
+    import math
+
+    exponent = math.frexp(largest)[1]
+    return exponent if largest > 0 and abs(exponent) > 200 else 0

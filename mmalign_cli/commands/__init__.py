@@ -1,0 +1,1 @@
+"""The commands: options to settings, errors to exit codes; no arithmetic."""

@@ -1,0 +1,174 @@
+"""``mmalign dtw``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmalign_cli.align.metrics import METRICS, metric_named
+from mmalign_cli.align.steps import STEP_PATTERNS, step_pattern
+from mmalign_cli.commands.options import (
+    Outputs,
+    Run,
+    listing,
+    output_options,
+    parse_streams,
+    run_options,
+    stream_options,
+    take_outputs,
+    take_run,
+)
+from mmalign_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmalign_cli.pipeline import Loaded
+
+
+def _finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise UsageError(parameter.opts[-1], f"{value} is not a finite number from 0 up")
+    return value
+
+
+@click.command(short_help="Dynamic Time Warping of two streams.")
+@click.argument("reference")
+@click.argument("query")
+@click.option(
+    "--metric", metavar="NAME", help=f"Local cost: {listing(METRICS)} [the feature's own]."
+)
+@click.option(
+    "--step",
+    metavar="NAME",
+    default="symmetric1",
+    help=f"Step pattern: {listing(STEP_PATTERNS)} [symmetric1].",
+)
+@click.option(
+    "--window",
+    metavar="NAME",
+    default="none",
+    help="Warping window: none, sakoe-chiba, slanted, itakura or a mask FILE.npy [none].",
+)
+@click.option("--radius", metavar="R", help="Of a band: 20 (frames), 0.5s or 10%.")
+@click.option(
+    "--max-slope", type=float, default=2.0, metavar="S", help="Itakura's slope limit [2]."
+)
+@click.option(
+    "--penalty",
+    type=float,
+    default=0.0,
+    metavar="P",
+    callback=_finite,
+    help="Added to each step that is not diagonal [0].",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
+@output_options
+@run_options
+@stream_options
+def dtw(reference: str, query: str, **parameters: Any) -> None:
+    """Align QUERY to REFERENCE by Dynamic Time Warping.
+
+    Both are streams, PATH[,key=value]..., with the same number of dimensions after their
+    features. The result maps the query's clock to the reference's.
+
+    \b
+    Examples:
+      mmalign dtw camera.wav recorder.wav -o alignment.json --plot alignment.png
+      mmalign dtw a.csv b.csv --window slanted --radius 10% --json | jq .cost.total
+      cat a.csv | mmalign dtw -,format=csv b.csv --path path.csv
+    """
+    run, outputs = take_run(parameters), take_outputs(parameters)
+    specs = parse_streams([reference, query], parameters)
+    dry_run = parameters.pop("dry_run")
+    _check(parameters)
+    inputs = [spec.path for spec in specs]
+    window = parameters["window"]
+    outputs.check([*inputs, window] if window.endswith(".npy") else inputs, run.force)
+
+    from mmalign_cli import pipeline
+
+    settings = pipeline.DtwSettings(**parameters)
+    with run.progress() as progress:
+        loaded = pipeline.load_streams(specs, progress)
+        streams = [item.stream for item in loaded]
+        run.note(streams)
+        if dry_run:
+            _say_plan(pipeline.plan_dtw(streams, pipeline.window_of(streams, settings), False))
+            return
+        alignment, warp = pipeline.align_dtw(
+            streams,
+            settings,
+            max_memory=run.max_memory,
+            keep_costs=outputs.cost is not None,
+            progress=progress,
+        )
+    run.warn(alignment.warnings)
+    matrices = {}
+    if outputs.cost is not None:
+        metric = str(alignment.parameters["metric"])
+        matrices = vars(pipeline.costs_of(streams, warp, metric))
+    write_alignment(alignment, loaded, matrices, outputs, run)
+
+
+def _check(parameters: dict[str, Any]) -> None:
+    """Refuse options that cannot mean anything, before any file is read."""
+    from mmalign_cli.align.windows import check_slope, parse_radius, window_name
+
+    if parameters["metric"] is not None:
+        metric_named(parameters["metric"])
+    step_pattern(parameters["step"])
+    window_name(parameters["window"])
+    check_slope(parameters["max_slope"])
+    if parameters["radius"] is not None:
+        parse_radius(parameters["radius"])
+
+
+def _say_plan(plan: Any) -> None:
+    from mmalign_cli.runtime import format_size
+
+    n, m = plan.frames
+    click.echo(f"{n} x {m} frames of {plan.dims} dimensions")
+    click.echo(f"{plan.cells} cells, {format_size(plan.bytes)} of memory")
+
+
+def write_alignment(
+    alignment: Any, loaded: list[Loaded], matrices: dict[str, Any], outputs: Outputs, run: Run
+) -> None:
+    """Write all that the options ask for; the document last, so that it vouches for the rest."""
+    from mmalign_cli.write import document
+    from mmalign_cli.write.path import write_matrices, write_path
+    from mmalign_cli.write.summary import summary
+
+    names = [s.name for s in alignment.streams]
+    if outputs.path is not None:
+        write_path(outputs.path, alignment.path, names, run.force)
+    if outputs.cost is not None:
+        write_matrices(outputs.cost, matrices, run.force)
+    if outputs.aligned is not None:
+        from mmalign_cli.write.aligned import write_aligned
+
+        originals = [item.raw or item.stream for item in loaded]
+        write_aligned(outputs.aligned, originals, alignment.path, run.force)
+    if outputs.plot is not None:
+        draw(outputs.plot, alignment, [item.stream for item in loaded], run.force)
+    value = document.to_document(alignment, outputs.with_path)
+    if outputs.document is not None:
+        from mmalign_cli.write.atomic import write_bytes
+
+        write_bytes(outputs.document, document.to_text(value).encode(), run.force)
+    click.echo(document.to_line(value) if outputs.as_json else summary(alignment))
+
+
+def draw(target: str, alignment: Any, streams: list[Any], force: bool) -> None:
+    """Write the picture of an alignment of two streams."""
+    from mmalign_cli.align.dtw import local_costs
+    from mmalign_cli.write.plot import sampled_frames, write_plot
+
+    reference, query = streams[:2]
+    local = local_costs(
+        reference.values[sampled_frames(reference)],
+        query.values[sampled_frames(query)],
+        str(alignment.parameters["metric"]),
+    )
+    write_plot(target, alignment, streams, local, force)

@@ -1,0 +1,39 @@
+"""``mmalign plot``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mmalign_cli.commands.options import run_options, take_run
+
+
+@click.command(short_help="A picture of an alignment.")
+@click.argument("alignment")
+@click.option(
+    "-o", "--output", metavar="FILE", required=True, help="The picture: .png, .svg or .pdf."
+)
+@run_options
+def plot(alignment: str, output: str, **parameters: Any) -> None:
+    """Draw ALIGNMENT, a document: the path over its cost matrix, the streams before and after.
+
+    The streams are read again, as the document names them, from the working folder or the
+    document's own.
+    """
+    run = take_run(parameters)
+
+    from mmalign_cli.commands.dtw import draw
+    from mmalign_cli.write.atomic import check_outputs
+    from mmalign_cli.write.plot import plot_ending, require_matplotlib
+
+    plot_ending(output)
+    require_matplotlib()
+    check_outputs([output], [alignment], run.force)
+
+    from mmalign_cli.pipeline import reload_streams
+    from mmalign_cli.write.document import read_document
+
+    found = read_document(alignment)
+    streams = reload_streams(found, alignment)
+    draw(output, found, streams, run.force)

@@ -1,0 +1,1 @@
+"""How good an alignment is: invariants verified, errors against a truth."""

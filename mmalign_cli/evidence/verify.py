@@ -1,0 +1,52 @@
+"""Checks that an alignment must pass before it is written."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmalign_cli.align.dtw import Warp
+from mmalign_cli.align.steps import StepPattern
+from mmalign_cli.align.windows import Window
+from mmalign_cli.errors import MmalignError
+
+_RELATIVE = 1e-9
+
+
+def verify_warp(warp: Warp, pattern: StepPattern, window: Window, n: int, m: int) -> None:
+    """Check the five restrictions, and that the programme's total is the path's cost.
+
+    Parameters
+    ----------
+    warp : Warp
+        What DTW found.
+    pattern : StepPattern
+        Allowed moves.
+    window : Window
+        Allowed cells.
+    n, m : int
+        Frames of reference and query.
+
+    Raises
+    ------
+    MmalignError
+        A fault of mmalign itself, exit code 1.
+    """
+    path = warp.frames
+    i, j = path[:, 0], path[:, 1]
+    allowed = {(s.reference, s.query) for s in pattern.steps}
+    moves = {(int(a), int(b)) for a, b in np.unique(np.diff(path, axis=0), axis=0)}
+    _require(tuple(path[0]) == (0, 0), "the path does not start at the first frames")
+    _require(tuple(path[-1]) == (n - 1, m - 1), "the path does not end at the last frames")
+    _require(moves <= allowed, f"the path makes moves that the pattern has not: {moves - allowed}")
+    inside = (window.lo[i] <= j) & (j < window.hi[i])
+    _require(bool(inside.all()), "the path leaves the window")
+    if window.mask.size:
+        _require(bool(window.mask[i, j].all()), "the path leaves the mask")
+    total = warp.cost.total + warp.cost.penalty
+    agree = abs(warp.programme_total - total) <= _RELATIVE * max(abs(total), 1e-300)
+    _require(agree, f"cost along the path {total!r}, by the programme {warp.programme_total!r}")
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise MmalignError("internal check", what, "please report this, with the two streams")

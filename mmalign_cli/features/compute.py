@@ -1,0 +1,55 @@
+"""From a raw stream to the stream that is aligned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from mmalign_cli.features.conditioning import derive, normalize
+from mmalign_cli.features.registry import FEATURES, compute_of, default_feature, feature_named
+from mmalign_cli.model import Stream
+from mmalign_cli.streams.spec import Options
+
+
+def decode_rate(options: Options) -> Fraction | None:
+    """Return the rate at which to decode audio for the feature that `options` ask for."""
+    return feature_named(options.features or default_feature("audio", "")).decode_rate(options.hop)
+
+
+def compute(stream: Stream, options: Options) -> Stream:
+    """Compute the feature, then derivative, then scaling.
+
+    Parameters
+    ----------
+    stream : Stream
+        As read; audio at `decode_rate`.
+    options : Options
+        ``features``, ``hop``, ``derivative`` and ``normalize``.
+
+    Returns
+    -------
+    Stream
+        On the same clock, under the same name.
+
+    Raises
+    ------
+    InputError
+        If the feature does not take this kind of content, or the stream is too short for it.
+    """
+    name = options.features or default_feature(stream.kind, stream.source)
+    computed = compute_of(name, stream.kind, stream.source)(stream, options.hop)
+    featured = replace(
+        stream,
+        values=computed.values,
+        times=computed.times,
+        rate=computed.rate,
+        columns=computed.columns,
+        frame_shape=(),
+        features=name,
+    )
+    return normalize(derive(featured, options.derivative), options.normalize)
+
+
+def metric_of(stream: Stream) -> str:
+    """Return the default metric of a stream's feature."""
+    return FEATURES[stream.features].metric

@@ -1,0 +1,428 @@
+"""The stages in order: the only place that knows them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mmalign_cli import runtime
+from mmalign_cli.align.dtw import Warp, bytes_needed, dtw, smallest_radius
+from mmalign_cli.align.metrics import metric_named
+from mmalign_cli.align.steps import step_pattern
+from mmalign_cli.align.time_maps import time_maps
+from mmalign_cli.align.windows import (
+    BANDS,
+    Radius,
+    Window,
+    everything,
+    from_mask,
+    itakura,
+    parse_radius,
+)
+from mmalign_cli.errors import AlignmentError, InputError, UsageError
+from mmalign_cli.evidence.metrics import Errors, evaluate, period_s
+from mmalign_cli.evidence.verify import verify_warp
+from mmalign_cli.features.compute import compute, decode_rate, metric_of
+from mmalign_cli.model import Alignment, Float64Array, Stream, WarpingPath
+from mmalign_cli.streams.load import load
+from mmalign_cli.streams.mask import load_mask
+from mmalign_cli.streams.source import open_source
+from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES, StreamSpec, unique_names
+from mmalign_cli.streams.truth import read_truth
+from mmalign_cli.write.document import is_document, read_document
+
+_UNLIKE_DURATIONS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A stream as read and as aligned.
+
+    Parameters
+    ----------
+    raw : Stream or None
+        The content before any feature; None for audio, whose samples are not kept.
+    stream : Stream
+        The feature frames.
+    """
+
+    raw: Stream | None
+    stream: Stream
+
+
+@dataclass(frozen=True)
+class DtwSettings:
+    """The options of ``mmalign dtw``; None where the default depends on the streams."""
+
+    metric: str | None = None
+    step: str = "symmetric1"
+    window: str = "none"
+    radius: str | None = None
+    max_slope: float = 2.0
+    penalty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an alignment will take, from shapes alone."""
+
+    frames: tuple[int, int]
+    dims: int
+    cells: int
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """The cost matrices of an alignment, float64.
+
+    Parameters
+    ----------
+    local, accumulated : ndarray, shape (n, m)
+        `accumulated` is infinite outside the window.
+    aligned : ndarray, shape (n_steps, n_steps)
+        ``local[path[s, 0], path[t, 1]]``: its diagonal is the cost of each step.
+    """
+
+    local: Float64Array
+    accumulated: Float64Array
+    aligned: Float64Array
+
+
+def load_streams(
+    specs: Sequence[StreamSpec], progress: runtime.Progress = runtime.silent
+) -> list[Loaded]:
+    """Read the streams and compute their features.
+
+    Parameters
+    ----------
+    specs : sequence of StreamSpec
+        The first is the reference.
+    progress : Progress
+        Told the streams done.
+
+    Raises
+    ------
+    MmalignError
+        If a stream is rejected.
+    """
+    loaded = []
+    if sum(spec.path == "-" for spec in specs) > 1:
+        raise UsageError("-", "standard input can be one stream only")
+    for done, (spec, name) in enumerate(zip(specs, unique_names(specs), strict=True)):
+        progress("reading", done, len(specs))
+        loaded.append(load_stream(spec, name))
+    progress("reading", len(specs), len(specs))
+    return loaded
+
+
+def load_stream(spec: StreamSpec, name: str) -> Loaded:
+    """Read one stream and compute its feature."""
+    options = spec.options()
+    raw = load(spec, name, decode_rate(options))
+    stream = compute(raw, options)
+    return Loaded(None if raw.kind == "audio" else raw, stream)
+
+
+def plan_dtw(streams: Sequence[Stream], window: Window, with_costs: bool) -> Plan:
+    """Return what DTW of two streams will take."""
+    n, m, d = streams[0].n_frames, streams[1].n_frames, streams[0].n_dims
+    extra = 8 * (n + m) ** 2 if with_costs else 0
+    need = bytes_needed(window.n_cells, n, m, d, with_costs) + extra
+    return Plan((n, m), d, window.n_cells, need)
+
+
+def window_of(streams: Sequence[Stream], settings: DtwSettings) -> Window:
+    """Build the warping window of two streams.
+
+    Raises
+    ------
+    UsageError
+        If options do not fit together.
+    """
+    n, m = streams[0].n_frames, streams[1].n_frames
+    if settings.window in BANDS:
+        if settings.radius is None:
+            hint = f"for example --window {settings.window} --radius 10%"
+            raise UsageError("--radius", f"--window {settings.window} needs a radius", hint)
+        return BANDS[settings.window](n, m, _radius_frames(streams, parse_radius(settings.radius)))
+    if settings.radius is not None:
+        raise UsageError("--radius", f"means nothing with --window {settings.window}")
+    if settings.window == "itakura":
+        return itakura(n, m, settings.max_slope)
+    if settings.window == "none":
+        return everything(n, m)
+    return from_mask(load_mask(settings.window), n, m, settings.window)
+
+
+def _radius_frames(streams: Sequence[Stream], radius: Radius) -> int:
+    n, m = streams[0].n_frames, streams[1].n_frames
+    return radius.frames(n, m, streams[0].period_s)
+
+
+def align_dtw(
+    streams: Sequence[Stream],
+    settings: DtwSettings,
+    *,
+    max_memory: int | None = None,
+    keep_costs: bool = False,
+    progress: runtime.Progress = runtime.silent,
+) -> tuple[Alignment, Warp]:
+    """Align two streams by DTW, and verify the result.
+
+    Parameters
+    ----------
+    streams : sequence of two Stream
+        Reference and query, of the same number of dimensions.
+    settings : DtwSettings
+        The five restrictions and the metric.
+    max_memory : int or None
+        Bytes; None takes what the machine has free.
+    keep_costs : bool
+        Keep the accumulated table.
+    progress : Progress
+        Told the rows done.
+
+    Returns
+    -------
+    Alignment, Warp
+
+    Raises
+    ------
+    InputError
+        If the streams cannot be compared.
+    AlignmentError
+        If there is no path, or too little memory.
+    """
+    reference, query = streams
+    subject = f"{reference.name}, {query.name}"
+    _require_comparable(reference, query)
+    metric, warnings = _metric(reference, query, settings)
+    pattern = step_pattern(settings.step)
+    window = window_of(streams, settings)
+    plan = plan_dtw(streams, window, keep_costs)
+    hint = "use --window slanted --radius 10%, or fewer frames (hop=, start=, end=)"
+    runtime.require_memory(plan.bytes, max_memory, subject, hint)
+    try:
+        warp = dtw(
+            reference.values,
+            query.values,
+            metric=metric,
+            step=settings.step,
+            window=window,
+            penalty=settings.penalty,
+            keep_accumulated=keep_costs,
+            subject=subject,
+            progress=progress,
+        )
+    except AlignmentError as error:
+        raise _why_infeasible(error, reference.n_frames, query.n_frames, settings) from None
+    verify_warp(warp, pattern, window, reference.n_frames, query.n_frames)
+    path = path_of(warp.frames, streams)
+    alignment = Alignment(
+        method="dtw",
+        parameters=_parameters(settings, metric),
+        streams=(reference.info(), query.info()),
+        path=path,
+        time_maps=time_maps(path, [reference.name, query.name]),
+        cost=warp.cost,
+        warnings=(*_stream_warnings(streams), *warnings),
+    )
+    return alignment, warp
+
+
+def path_of(frames: np.ndarray[Any, Any], streams: Sequence[Stream]) -> WarpingPath:
+    """Return a path of integer frames with the times of its frames."""
+    times = [s.times[frames[:, k]] for k, s in enumerate(streams)]
+    return WarpingPath(frames, np.column_stack(times))
+
+
+def _require_comparable(reference: Stream, query: Stream) -> None:
+    if reference.n_dims != query.n_dims:
+        what = f"{reference.n_dims} vs {query.n_dims} dimensions ({reference.name}, {query.name})"
+        raise InputError(query.source, what, "use ctw, gtw or dctw, or the same features= for both")
+
+
+def _metric(
+    reference: Stream, query: Stream, settings: DtwSettings
+) -> tuple[str, tuple[str, ...]]:
+    """Return the metric to use, the feature's own by default, and warnings."""
+    if settings.metric is not None:
+        metric_named(settings.metric)
+        return settings.metric, ()
+    metric = metric_of(reference)
+    if reference.features == query.features:
+        return metric, ()
+    what = f"{reference.name} is {reference.features}, {query.name} is {query.features}"
+    return metric, (f"the streams hold different features: {what}; metric {metric}",)
+
+
+def _stream_warnings(streams: Sequence[Stream]) -> tuple[str, ...]:
+    warnings = [w for s in streams for w in s.warnings]
+    if len({s.sha256 for s in streams}) < len(streams) and len({s.options.get("key") for s in streams}) < 2:
+        warnings.append("both streams are the same file")
+    spans = [max(float(s.times[-1] - s.times[0]), s.period_s) for s in streams]
+    if max(spans) > _UNLIKE_DURATIONS * min(spans):
+        long, short = (streams[int(f(spans))] for f in (np.argmax, np.argmin))
+        ratio = max(spans) / min(spans)
+        warnings.append(
+            f"{long.name} lasts {ratio:.0f} times as long as {short.name}: are both in seconds?"
+        )
+    return tuple(warnings)
+
+
+def _parameters(settings: DtwSettings, metric: str) -> Mapping[str, Any]:
+    """Return the parameters that took part, for the document."""
+    parameters: dict[str, Any] = {
+        "metric": metric,
+        "step": settings.step,
+        "window": settings.window,
+        "penalty": settings.penalty,
+    }
+    if settings.radius is not None:
+        parameters["radius"] = settings.radius
+    if settings.window == "itakura":
+        parameters["max_slope"] = settings.max_slope
+    return parameters
+
+
+def settings_of(parameters: Mapping[str, Any]) -> DtwSettings:
+    """Return the settings that a document's parameters stand for."""
+    known = {k: v for k, v in parameters.items() if k in DtwSettings.__dataclass_fields__}
+    return replace(DtwSettings(), **known)
+
+
+def _why_infeasible(
+    error: AlignmentError, n: int, m: int, settings: DtwSettings
+) -> AlignmentError:
+    """Say why no path exists, and what would do."""
+    if settings.window in BANDS:
+        least = smallest_radius(settings.window, n, m, settings.step)
+        if least is not None:
+            what = f"no path inside {settings.window} radius {settings.radius}"
+            return AlignmentError(error.subject, f"{what}; the smallest that holds one is {least} frames")
+    what = f"no path of {settings.step} from {m} query frames to {n} reference frames"
+    if settings.window != "none":
+        what += f" inside window {settings.window}"
+    return AlignmentError(error.subject, what, "use --step symmetric1, or a wider window")
+
+
+def costs_of(streams: Sequence[Stream], warp: Warp, metric: str) -> Costs:
+    """Return the cost matrices of a DTW alignment whose accumulated table was kept."""
+    from mmalign_cli.align.dtw import local_costs
+
+    if warp.accumulated is None:
+        raise ValueError("the accumulated table was not kept")
+    local = local_costs(streams[0].values, streams[1].values, metric)
+    aligned = local[np.ix_(warp.frames[:, 0], warp.frames[:, 1])]
+    return Costs(local, warp.accumulated, aligned)
+
+
+def evaluate_files(document: str, truth: str) -> Errors:
+    """Compare an alignment document with a known answer.
+
+    Parameters
+    ----------
+    document : str
+        The alignment.
+    truth : str
+        A path in frames, matching seconds, or another document.
+
+    Raises
+    ------
+    InputError
+        If either file is rejected, or the truth has other streams.
+    """
+    alignment = read_document(document)
+    source = open_source(truth, DEFAULT_MAX_BYTES)
+    if is_document(source.head):
+        return _against_document(alignment, read_document(truth), truth)
+    names = [s.name for s in alignment.streams]
+    known = read_truth(source, names)
+    if known.unit == "seconds":
+        return evaluate(alignment, known.points, None)
+    return evaluate(alignment, _seconds_of(known.points, alignment), known.points)
+
+
+def _against_document(alignment: Alignment, truth: Alignment, subject: str) -> Errors:
+    if truth.path is None:
+        raise InputError(subject, "holds no path", "make it without --no-path")
+    if len(truth.streams) != len(alignment.streams):
+        what = f"aligns {len(truth.streams)} streams, the alignment {len(alignment.streams)}"
+        raise InputError(subject, what)
+    return evaluate(alignment, truth.path.times, truth.path.frames.astype(np.float64))
+
+
+def _seconds_of(frames: Float64Array, alignment: Alignment) -> Float64Array:
+    """Return the seconds of frames of each stream.
+
+    A document gives the times of the frames that its path visits; those between, and without a
+    path all of them, follow from the first and last frame.
+    """
+    columns = []
+    for k, stream in enumerate(alignment.streams):
+        known_frames = np.array([0.0, max(stream.frames - 1, 1)])
+        known_times = np.array([stream.start_s, stream.start_s + known_frames[1] * period_s(stream)])
+        if alignment.path is not None:
+            known_frames, first = np.unique(alignment.path.frames[:, k], return_index=True)
+            known_times = alignment.path.times[first, k]
+        columns.append(np.interp(frames[:, k], known_frames, known_times))
+    return np.column_stack(columns)
+
+
+def reload_streams(alignment: Alignment, document: str) -> list[Stream]:
+    """Read the streams of a document again, and make sure that they are the same.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        The document's content.
+    document : str
+        Its file; relative names of streams are looked up in the working folder, then beside it.
+
+    Raises
+    ------
+    InputError
+        If a stream is missing or has changed.
+    """
+    streams = []
+    for info in alignment.streams:
+        if info.source == "-":
+            raise InputError(document, f"{info.name} came from standard input: it is gone")
+        beside = os.path.join(os.path.dirname(document), info.source)
+        path = info.source if os.path.exists(info.source) else beside
+        stream = load_stream(StreamSpec(path, info.options), info.name).stream
+        if stream.sha256 != info.sha256 or stream.n_frames != info.frames:
+            raise InputError(path, f"has changed since {document} was made")
+        streams.append(stream)
+    return streams
+
+
+def describe(loaded: Loaded) -> dict[str, Any]:
+    """Return what there is to know about a stream before it is aligned."""
+    stream = loaded.stream
+    gaps = np.diff(stream.times)
+    plan = plan_dtw([stream, stream], everything(stream.n_frames, stream.n_frames), False)
+    return {
+        "name": stream.name,
+        "source": stream.source,
+        "sha256": stream.sha256,
+        "kind": stream.kind,
+        "features": stream.features,
+        "metric": metric_of(stream),
+        "frames": stream.n_frames,
+        "dims": stream.n_dims,
+        "columns": list(stream.columns),
+        "rate": None if stream.rate is None else float(stream.rate),
+        "start": float(stream.times[0]),
+        "end": float(stream.times[-1]),
+        "longest_gap": float(gaps.max()) if len(gaps) else 0.0,
+        "smallest": float(stream.values.min()),
+        "largest": float(stream.values.max()),
+        "dtw_cells": plan.cells,
+        "dtw_bytes": plan.bytes,
+    }

@@ -1,0 +1,172 @@
+"""Audio through libsndfile, decoded in blocks at the rate that the feature works on."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import IO, Any
+
+import numpy as np
+import soundfile
+
+from mmalign_cli.errors import InputError
+from mmalign_cli.model import FloatArray
+from mmalign_cli.streams.content import Content
+from mmalign_cli.streams.source import Source
+from mmalign_cli.streams.spec import Options
+
+_BLOCK_FRAMES = 1 << 18
+_UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what a program that pipes a WAV leaves in the size field
+
+
+def read_audio(source: Source, options: Options, decode_rate: Fraction | None) -> Content:
+    """Decode one channel, or the mean of all, of an audio file.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    options : Options
+        ``channel``, ``start``, ``end`` and ``allow_truncated`` concern audio.
+    decode_rate : Fraction or None
+        Samples per second to resample to; None keeps the file's own.
+
+    Returns
+    -------
+    Content
+        Values float32 (n_samples,), rate in samples per second.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, cut short, empty, or holds values that are not finite.
+    """
+    with source.open() as file:
+        riff = _riff(file) if source.head[:4] == b"RIFF" else None
+        if riff is not None and riff.rate == 0:
+            raise InputError(source.path, "sample rate 0 Hz is not valid")
+        file.seek(0)
+        try:
+            with soundfile.SoundFile(file) as sound:
+                return _decode(sound, riff, source, options, decode_rate)
+        except soundfile.LibsndfileError as error:
+            raise InputError(source.path, f"cannot be decoded: {error.error_string}") from None
+        except (RuntimeError, TypeError) as error:
+            raise InputError(source.path, f"cannot be decoded: {error}") from None
+
+
+class _Riff:
+    """Sample rate, and the frames that the data chunk of a WAV promises and really has."""
+
+    def __init__(self, rate: int, promised: int | None, found: int) -> None:
+        self.rate, self.promised, self.found = rate, promised, found
+
+
+def _riff(file: IO[bytes]) -> _Riff | None:
+    """Walk the chunks of a WAV file: libsndfile shortens a cut file without a word."""
+    rate, block_bytes = -1, 1
+    end = file.seek(0, 2)
+    at = 12
+    while at + 8 <= end:
+        file.seek(at)
+        tag, size = struct.unpack("<4sI", file.read(8))
+        if tag == b"fmt " and at + 24 <= end:
+            _, _, rate, _, block_bytes = struct.unpack("<HHIIH", file.read(14))
+        elif tag == b"data":
+            known = size not in _UNKNOWN_SIZES or end - at - 8 == 0
+            block = max(block_bytes, 1)
+            promised = size // block if known else None
+            return _Riff(rate, promised, min(size, end - at - 8) // block)
+        at += 8 + size + size % 2
+    return None
+
+
+def _decode(
+    sound: Any, riff: _Riff | None, source: Source, options: Options, decode_rate: Fraction | None
+) -> Content:
+    rate, n_channels = Fraction(sound.samplerate), sound.channels
+    if sound.frames == 0:
+        raise InputError(source.path, "no audio frames")
+    if options.channel is not None and options.channel >= n_channels:
+        what = f"no channel {options.channel}: it has {n_channels}, the first is 0"
+        raise InputError(source.path, what)
+    first, last = _span(sound.frames, rate, source, options)
+    sound.seek(first)
+    blocks = _blocks(sound, last - first, first, source, options)
+    values, n_read = _collect(blocks, rate, decode_rate)
+    # The length that an MP3 header gives is an estimate: a difference there means nothing.
+    promised, found = (n_read if sound.format == "MPEG" else last - first), n_read
+    if riff is not None and riff.promised is not None and last == sound.frames:
+        promised, found = max(promised, riff.promised - first), min(found, riff.found - first)
+    warnings = _truncation(promised, found, source, options)
+    notes = (f"mean of {n_channels} channels",) if n_channels > 1 and options.channel is None else ()
+    start_s = float(Fraction(first) / rate)
+    return Content(values, "audio", None, decode_rate or rate, start_s, (), notes, warnings)
+
+
+def _span(n_frames: int, rate: Fraction, source: Source, options: Options) -> tuple[int, int]:
+    """Return the first sample to keep and the one after the last."""
+    first = 0 if options.start is None else round(options.start * rate)
+    last = n_frames if options.end is None else round(options.end * rate) + 1
+    first, last = max(first, 0), min(last, n_frames)
+    if first >= last:
+        lasts = float(n_frames / rate)
+        raise InputError(source.path, f"nothing between start and end: it lasts {lasts:g} s")
+    return first, last
+
+
+def _blocks(
+    sound: Any, n_frames: int, first: int, source: Source, options: Options
+) -> Iterator[FloatArray]:
+    """Yield blocks of one channel, float32 (n,), until `n_frames` were read or the file ends."""
+    done = 0
+    while done < n_frames:
+        block = sound.read(min(_BLOCK_FRAMES, n_frames - done), dtype="float32", always_2d=True)
+        if len(block) == 0:
+            return
+        mono = block.mean(axis=1) if options.channel is None else block[:, options.channel]
+        _require_finite(mono, first + done, sound.samplerate, source)
+        done += len(block)
+        yield np.ascontiguousarray(mono)
+
+
+def _require_finite(mono: FloatArray, at: int, rate: int, source: Source) -> None:
+    bad = np.flatnonzero(~np.isfinite(mono))
+    if len(bad):
+        frame = at + int(bad[0])
+        what = f"non-finite at t = {frame / rate:.2f} s (frame {frame}), {len(bad)} values"
+        raise InputError(source.path, what)
+
+
+def _collect(
+    blocks: Iterator[FloatArray], rate: Fraction, decode_rate: Fraction | None
+) -> tuple[FloatArray, int]:
+    """Join the blocks, resampled on the way; return samples and the number read."""
+    import soxr
+
+    parts: list[FloatArray] = []
+    n_read = 0
+    if decode_rate is None or decode_rate == rate:
+        for block in blocks:
+            n_read += len(block)
+            parts.append(block)
+    else:
+        resampler = soxr.ResampleStream(float(rate), float(decode_rate), 1, dtype="float32")
+        for block in blocks:
+            n_read += len(block)
+            parts.append(resampler.resample_chunk(block))
+        parts.append(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32), n_read
+
+
+def _truncation(
+    promised: int, found: int, source: Source, options: Options
+) -> tuple[str, ...]:
+    """Refuse a recording that is shorter than its header says, unless the user allows it."""
+    if found >= promised:
+        return ()
+    what = f"cut short: data chunk promises {promised} frames, file holds {found}"
+    if not options.allow_truncated:
+        raise InputError(source.path, what, "to align what is there: --allow-truncated")
+    return (f"{source.path}: {what}",)

@@ -1,0 +1,228 @@
+"""From a stream argument to a Stream: read, choose, cut, and mend missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from mmalign_cli.errors import InputError, did_you_mean
+from mmalign_cli.model import BoolArray, Float64Array, FloatArray, Stream, frame_times
+from mmalign_cli.streams.content import Content
+from mmalign_cli.streams.registry import format_of, reader_of
+from mmalign_cli.streams.source import Source, open_source
+from mmalign_cli.streams.spec import Options, StreamSpec
+
+_EVEN_WITHIN = 0.01  # of a period: times as exact as that count as evenly spaced
+
+
+@dataclass(frozen=True, eq=False)
+class _Frames:
+    """The frames on their way to a Stream."""
+
+    values: FloatArray
+    times: Float64Array
+    notes: list[str]
+    warnings: list[str]
+
+    def keep(self, mask: BoolArray) -> _Frames:
+        """Return the frames that `mask` marks."""
+        if mask.all():
+            return self
+        return replace(self, values=self.values[mask], times=self.times[mask])
+
+
+def load(spec: StreamSpec, name: str, decode_rate: Fraction | None = None) -> Stream:
+    """Read a stream.
+
+    Parameters
+    ----------
+    spec : StreamSpec
+        The file and its keys.
+    name : str
+        The stream's name in every output.
+    decode_rate : Fraction or None
+        Samples per second to decode audio at; None keeps the file's own rate.
+
+    Returns
+    -------
+    Stream
+        Raw content: no feature computed yet.
+
+    Raises
+    ------
+    InputError
+        If the file, or what it holds, is rejected.
+    """
+    options = spec.options()
+    source = open_source(spec.path, options.max_bytes)
+    content = reader_of(format_of(source, options))(source, options, decode_rate)
+    return to_stream(content, source, spec, name)
+
+
+def to_stream(content: Content, source: Source, spec: StreamSpec, name: str) -> Stream:
+    """Check content and make it a Stream: orientation, columns, times, cut, missing values."""
+    options = spec.options()
+    values = _oriented(content, options)
+    warnings = [*content.warnings, *_looks_transposed(values, content, options, source)]
+    frame_shape = values.shape[1:] if content.kind == "images" else ()
+    flat = values.reshape(len(values), -1)
+    columns = content.columns
+    if content.kind == "array" and options.columns is not None:
+        flat, columns = _array_columns(flat, columns, options.columns, source)
+    times, rate = _clock(content, len(flat), options, source, warnings)
+    frames = _Frames(_as_float(flat, content), times, list(content.notes), warnings)
+    frames = _cut(frames, options, source)
+    dropped_from = len(frames.values)
+    frames = _mend(frames, columns, options, source)
+    evenly = len(frames.values) == dropped_from
+    return Stream(
+        name=name,
+        values=frames.values,
+        times=frames.times,
+        rate=rate if evenly else None,
+        kind=content.kind,
+        columns=columns,
+        frame_shape=tuple(int(n) for n in frame_shape),
+        source=spec.path,
+        sha256=source.sha256,
+        options=dict(spec.given),
+        notes=tuple(frames.notes),
+        warnings=tuple(frames.warnings),
+    )
+
+
+def _oriented(content: Content, options: Options) -> FloatArray:
+    values = content.values
+    if values.ndim == 1:
+        values = values[:, np.newaxis]
+    return values.T if options.transpose and values.ndim == 2 else values
+
+
+def _looks_transposed(
+    values: FloatArray, content: Content, options: Options, source: Source
+) -> list[str]:
+    n_frames, n_dims = values.shape[:2]
+    odd = content.kind == "array" and values.ndim == 2 and n_dims > 4 * n_frames and n_frames > 1
+    if not odd or options.transpose:
+        return []
+    what = f"{n_dims} columns, {n_frames} rows: transposed? use transpose=true"
+    return [f"{source.path}: {what}"]
+
+
+def _array_columns(
+    values: FloatArray, names: tuple[str, ...], wanted: Sequence[str], source: Source
+) -> tuple[FloatArray, tuple[str, ...]]:
+    """Keep columns of an array by name, or by number from 1 where it has no names."""
+    from fnmatch import fnmatchcase
+
+    known = names or tuple(str(c + 1) for c in range(values.shape[1]))
+    keep: list[int] = []
+    for pattern in wanted:
+        found = [c for c, name in enumerate(known) if fnmatchcase(name, pattern)]
+        if not found:
+            raise InputError(source.path, f"no column {pattern!r}", did_you_mean(pattern, known))
+        keep.extend(c for c in found if c not in keep)
+    return values[:, keep], tuple(names[c] for c in keep) if names else ()
+
+
+def _as_float(values: FloatArray, content: Content) -> FloatArray:
+    """Return native float: float32 for sound and pictures, float64 for everything else."""
+    small = content.kind in ("audio", "images")
+    return np.ascontiguousarray(values, dtype=np.float32 if small else np.float64)
+
+
+def _clock(
+    content: Content, n_frames: int, options: Options, source: Source, warnings: list[str]
+) -> tuple[Float64Array, Fraction | None]:
+    """Return the times of the frames, and their rate where they are evenly spaced."""
+    if content.times is not None:
+        times = _checked_times(content.times, source)
+        return times, _even_rate(times)
+    rate = content.rate or options.rate
+    if rate is None:
+        warnings.append(f"{source.path}: no times in the file, taken as 1 frame a second (rate=)")
+        rate = Fraction(1)
+    return frame_times(n_frames, rate, content.start_s), rate
+
+
+def _checked_times(times: Float64Array, source: Source) -> Float64Array:
+    bad = np.flatnonzero(~np.isfinite(times))
+    if len(bad):
+        raise InputError(source.path, f"the time of frame {bad[0]} is missing")
+    bad = np.flatnonzero(np.diff(times) <= 0)
+    if len(bad):
+        row = int(bad[0]) + 2
+        verb = "repeat" if times[row - 1] == times[row - 2] else "decrease"
+        raise InputError(source.path, f"times {verb} at row {row}")
+    return times
+
+
+def _even_rate(times: Float64Array) -> Fraction | None:
+    """Return the rate of evenly spaced times, to within what they are written with."""
+    if len(times) < 2:
+        return None
+    period = float(times[-1] - times[0]) / (len(times) - 1)
+    line = times[0] + period * np.arange(len(times))
+    if np.abs(times - line).max() > _EVEN_WITHIN * period + 1e-5:
+        return None
+    exact = Fraction(1 / period)
+    simple = exact.limit_denominator(1001)
+    return simple if abs(simple - exact) < exact / 10**6 else exact
+
+
+def _cut(frames: _Frames, options: Options, source: Source) -> _Frames:
+    """Keep the seconds between ``start`` and ``end``."""
+    start = -np.inf if options.start is None else options.start
+    end = np.inf if options.end is None else options.end
+    slack = 1e-9 * max(1.0, float(np.abs(frames.times).max()))
+    kept = frames.keep((frames.times >= start - slack) & (frames.times <= end + slack))
+    if len(kept.values) == 0:
+        first, last = frames.times[0], frames.times[-1]
+        what = f"nothing between start and end: it goes from {first:g} s to {last:g} s"
+        raise InputError(source.path, what)
+    return kept
+
+
+def _mend(
+    frames: _Frames, columns: tuple[str, ...], options: Options, source: Source
+) -> _Frames:
+    """Treat missing values as ``nan=`` says."""
+    bad = ~np.isfinite(frames.values)
+    n_bad = int(bad.sum())
+    if n_bad == 0:
+        return frames
+    if options.nan == "error":
+        frame, column = (int(k[0]) for k in np.nonzero(bad))
+        where = f"row {frame + 1} column {columns[column] if columns else column + 1}"
+        value = "value is" if n_bad == 1 else "values are"
+        what = f"{n_bad} {value} missing or not finite, first at {where}"
+        raise InputError(source.path, what, "nan=interpolate fills them, nan=drop leaves frames out")
+    if options.nan == "drop":
+        kept = frames.keep(~bad.any(axis=1))
+        if len(kept.values) == 0:
+            raise InputError(source.path, "every frame has a missing value", "try nan=interpolate")
+        n_dropped = len(frames.values) - len(kept.values)
+        kept.warnings.append(f"{source.path}: {n_dropped} frames with missing values dropped")
+        return kept
+    frames.warnings.append(f"{source.path}: {n_bad} missing values interpolated")
+    return replace(frames, values=_interpolated(frames, bad, columns, source))
+
+
+def _interpolated(
+    frames: _Frames,
+    bad: BoolArray,
+    columns: tuple[str, ...],
+    source: Source,
+) -> FloatArray:
+    values = np.array(frames.values)
+    for c in np.flatnonzero(bad.any(axis=0)):
+        good = ~bad[:, c]
+        if not good.any():
+            column = columns[c] if columns else c + 1
+            raise InputError(source.path, f"column {column} has no value", "leave it out: columns=")
+        values[~good, c] = np.interp(frames.times[~good], frames.times[good], values[good, c])
+    return values
+

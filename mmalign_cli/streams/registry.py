@@ -1,0 +1,179 @@
+"""The formats: how each is recognised and which reader takes it. Adding one is one entry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import import_module
+
+from mmalign_cli.errors import InputError, UsageError, did_you_mean
+from mmalign_cli.streams.content import Content
+from mmalign_cli.streams.source import Source
+from mmalign_cli.streams.spec import Options
+
+Reader = Callable[[Source, Options, Fraction | None], Content]
+"""``(source, options, decode_rate) -> Content``; `decode_rate` concerns audio alone."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Parameters
+    ----------
+    label : str
+        Its name in messages.
+    extensions : tuple of str
+        Name endings, without the dot.
+    reader : str
+        ``module:function`` of a `Reader`.
+    magic : tuple of (int, bytes)
+        Byte strings that all stand at their offsets in a file of this format.
+    """
+
+    label: str
+    extensions: tuple[str, ...]
+    reader: str
+    magic: tuple[tuple[int, bytes], ...] = ()
+
+
+_AUDIO = "mmalign_cli.streams.audio:read_audio"
+_TABLE = "mmalign_cli.streams.table:read_table"
+
+FORMATS: dict[str, Format] = {
+    "wav": Format("WAV", ("wav", "wave"), _AUDIO, ((0, b"RIFF"), (8, b"WAVE"))),
+    "flac": Format("FLAC", ("flac",), _AUDIO, ((0, b"fLaC"),)),
+    "ogg": Format("Ogg", ("ogg", "oga", "opus"), _AUDIO, ((0, b"OggS"),)),
+    "aiff": Format("AIFF", ("aiff", "aif", "aifc"), _AUDIO, ((0, b"FORM"), (8, b"AIF"))),
+    "mp3": Format("MP3", ("mp3",), _AUDIO, ((0, b"ID3"),)),
+    "npy": Format("NPY", ("npy",), "mmalign_cli.streams.arrays:read_npy", ((0, b"\x93NUMPY"),)),
+    "npz": Format("NPZ", ("npz",), "mmalign_cli.streams.arrays:read_npz", ((0, b"PK\x03\x04"),)),
+    "mat": Format("MAT", ("mat",), "mmalign_cli.streams.mat:read_mat", ((0, b"MATLAB 5.0"),)),
+    "csv": Format("CSV", ("csv",), _TABLE),
+    "tsv": Format("TSV", ("tsv", "tab"), _TABLE),
+    "table": Format("text", ("txt", "dat", "asc"), _TABLE),
+}
+
+# Content that people do give, and that no reader here takes: named, so that the refusal helps.
+FOREIGN: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
+    ("HDF5", ((0, b"\x89HDF\r\n\x1a\n"),)),
+    ("MATLAB v7.3 (HDF5)", ((0, b"MATLAB 7.3"),)),
+    ("an MP4 or QuickTime container", ((4, b"ftyp"),)),
+    ("a Matroska or WebM container", ((0, b"\x1aE\xdf\xa3"),)),
+    ("an AVI container", ((0, b"RIFF"), (8, b"AVI "))),
+    ("an MPEG container", ((0, b"\x00\x00\x01\xba"),)),
+    ("PNG", ((0, b"\x89PNG"),)),
+    ("JPEG", ((0, b"\xff\xd8\xff"),)),
+    ("PDF", ((0, b"%PDF"),)),
+    ("gzip", ((0, b"\x1f\x8b"),)),
+    ("Parquet", ((0, b"PAR1"),)),
+    ("a pickle", ((0, b"\x80\x02"),)),
+    ("a pickle", ((0, b"\x80\x03"),)),
+    ("a pickle", ((0, b"\x80\x04"),)),
+    ("a pickle", ((0, b"\x80\x05"),)),
+)
+_HINTS = {
+    "MATLAB v7.3 (HDF5)": "save it with save(..., '-v7')",
+    "a pickle": "pickles are never loaded; save the array with numpy.save",
+}
+_TEXT_FORMATS = ("csv", "tsv", "table")
+
+
+def supported() -> str:
+    """Return the list of formats for a message."""
+    return ", ".join(f".{f.extensions[0]}" for f in FORMATS.values())
+
+
+def format_of(source: Source, options: Options) -> str:
+    """Return the name of the format of `source`.
+
+    The content decides, then the name. ``format=`` overrules both.
+
+    Raises
+    ------
+    UsageError
+        If ``format=`` names no format.
+    InputError
+        If the content is of another format than the name says, or of none that is read here.
+    """
+    if options.format is not None:
+        if options.format not in FORMATS:
+            hint = did_you_mean(options.format, FORMATS) or f"formats: {', '.join(FORMATS)}"
+            raise UsageError("format", f"{options.format!r} is not a format", hint)
+        return options.format
+    by_name = format_by_name(source.path)
+    by_content = _sniff(source.head)
+    _reject_foreign(source, by_name)
+    if by_content is None:
+        return _text_format(source, by_name)
+    if by_name is None or by_name == by_content:
+        return by_content
+    raise _mismatch(source.path, FORMATS[by_content].label, by_name, by_content)
+
+
+def format_by_name(path: str) -> str | None:
+    """Return the format that the ending of `path` stands for."""
+    extension = os.path.splitext(path)[1][1:].lower()
+    return next((name for name, f in FORMATS.items() if extension in f.extensions), None)
+
+
+def reader_of(name: str) -> Reader:
+    """Import and return the reader of format `name`."""
+    module, _, function = FORMATS[name].reader.partition(":")
+    reader: Reader = getattr(import_module(module), function)
+    return reader
+
+
+def _matches(head: bytes, magic: tuple[tuple[int, bytes], ...]) -> bool:
+    return bool(magic) and all(head[at : at + len(mark)] == mark for at, mark in magic)
+
+
+def _sniff(head: bytes) -> str | None:
+    """Return the format whose magic bytes stand in `head`."""
+    for name, f in FORMATS.items():
+        if _matches(head, f.magic):
+            return name
+    is_mpeg_frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+    return "mp3" if is_mpeg_frame else None
+
+
+def _reject_foreign(source: Source, by_name: str | None) -> None:
+    for label, magic in FOREIGN:
+        if _matches(source.head, magic):
+            hint = _HINTS.get(label, f"formats: {supported()}")
+            says = f", name says {FORMATS[by_name].label}" if by_name else ""
+            raise InputError(source.path, f"content is {label}{says}, which is not read here", hint)
+
+
+def _text_format(source: Source, by_name: str | None) -> str:
+    """Return the format of content without magic bytes: a table, if the name says so."""
+    if by_name in _TEXT_FORMATS:
+        return str(by_name)
+    is_text = looks_like_text(source.head)
+    if by_name is None:
+        kind = "text" if is_text else "unknown"
+        hint = f"formats: {supported()}; or say format="
+        raise InputError(source.path, f"unknown kind of file (content is {kind})", hint)
+    if by_name == "mp3" and not is_text:
+        return by_name
+    if by_name == "mat" and not is_text:
+        return by_name
+    raise _mismatch(source.path, "text" if is_text else "unknown", by_name, "csv")
+
+
+def looks_like_text(head: bytes) -> bool:
+    """Tell whether bytes read as text: no NUL, and UTF-8 up to a cut character."""
+    if b"\0" in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 3
+    return True
+
+
+def _mismatch(path: str, content: str, by_name: str, use: str) -> InputError:
+    what = f"content is {content}, name says {FORMATS[by_name].label}"
+    return InputError(path, what, f"rename it, or use format={use}")

@@ -1,0 +1,1 @@
+"""Alignment to files: every one written whole or not at all."""

@@ -1,0 +1,251 @@
+"""The alignment document: JSON from an Alignment, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mmalign_cli import __version__
+from mmalign_cli.errors import InputError
+from mmalign_cli.model import (
+    Alignment,
+    Array,
+    Cost,
+    InvalidValueError,
+    StreamInfo,
+    TimeMap,
+    WarpingPath,
+)
+from mmalign_cli.streams.source import open_source
+
+FORMAT = "mmalign.alignment"
+VERSION = 1
+_MAX_BYTES = 2 * 1024**3
+
+T = TypeVar("T")
+
+
+def schema(name: str) -> str:
+    """Return the text of a JSON Schema that ships with the package."""
+    return (resources.files("mmalign_cli.write") / f"{name}.schema.json").read_text("utf-8")
+
+
+def to_document(alignment: Alignment, with_path: bool = True) -> dict[str, Any]:
+    """Return an alignment as the value that the document's JSON holds.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        The result.
+    with_path : bool
+        Whether the document holds the path; the time maps are always there.
+    """
+    path = alignment.path if with_path else None
+    return {
+        "format": f"{FORMAT}/{VERSION}",
+        "tool": {"name": "mmalign", "version": __version__},
+        "method": alignment.method,
+        "parameters": dict(alignment.parameters),
+        "streams": [_stream(s) for s in alignment.streams],
+        "path": None
+        if path is None
+        else {"frames": path.frames.tolist(), "times": path.times.tolist()},
+        "time_maps": [
+            {"stream": m.stream, "to": m.to, "knots": m.knots.tolist()}
+            for m in alignment.time_maps
+        ],
+        "cost": {
+            "total": alignment.cost.total,
+            "mean": alignment.cost.mean,
+            "normalized": alignment.cost.normalized,
+            "penalty": alignment.cost.penalty,
+        },
+        "optimizer": alignment.optimizer,
+        "projections": alignment.projections,
+        "confidence": alignment.confidence,
+        "warnings": list(alignment.warnings),
+    }
+
+
+def _stream(stream: StreamInfo) -> dict[str, Any]:
+    return {
+        "name": stream.name,
+        "source": stream.source,
+        "sha256": stream.sha256,
+        "frames": stream.frames,
+        "dims": stream.dims,
+        "rate": stream.rate,
+        "start": stream.start_s,
+        "end": stream.end_s,
+        "kind": stream.kind,
+        "features": stream.features,
+        "options": dict(stream.options),
+    }
+
+
+def to_line(document: Mapping[str, Any]) -> str:
+    """Return a document as one line of JSON."""
+    return json.dumps(document, allow_nan=False, separators=(",", ":"))
+
+
+def to_text(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON with a line for each of its fields."""
+    fields = (
+        f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
+        for key, value in document.items()
+    )
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def read_document(path: str) -> Alignment:
+    """Read an alignment document.
+
+    Raises
+    ------
+    InputError
+        If it is not one, is of a newer version, or contradicts itself; names the field.
+    """
+    data = open_source(path, _MAX_BYTES).read(_MAX_BYTES)
+    try:
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise InputError(path, "is not an alignment document: not JSON") from None
+    if not isinstance(value, dict):
+        raise InputError(path, "is not an alignment document: not a JSON object")
+    _check_version(value, path)
+    try:
+        return _alignment(value)
+    except _FieldError as error:
+        raise InputError(path, f"field {error}") from None
+    except InvalidValueError as error:
+        raise InputError(path, f"contradicts itself: {error}") from None
+
+
+def is_document(head: bytes) -> bool:
+    """Tell whether a file that starts with `head` claims to be an alignment document."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and FORMAT.encode() in head
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _check_version(value: Mapping[str, Any], path: str) -> None:
+    name, _, version = str(value.get("format", "")).partition("/")
+    if name != FORMAT:
+        raise InputError(path, f"is not an alignment document: no format {FORMAT}/{VERSION}")
+    if version != str(VERSION):
+        raise InputError(path, f"format version {version}, this is {VERSION}", "upgrade mmalign")
+
+
+class _FieldError(Exception):
+    """A field of a document that is missing or is not what it should be."""
+
+
+def _get(value: Mapping[str, Any], name: str, convert: Callable[[Any], T]) -> T:
+    if name not in value:
+        raise _FieldError(f"{name} is missing")
+    try:
+        return convert(value[name])
+    except _FieldError as error:
+        raise _FieldError(f"{name}.{error}") from None
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        raise _FieldError(f"{name} is not valid") from None
+
+
+def _alignment(value: Mapping[str, Any]) -> Alignment:
+    return Alignment(
+        method=_get(value, "method", _string),
+        parameters=_get(value, "parameters", _object),
+        streams=_get(value, "streams", lambda v: tuple(_stream_info(_object(s)) for s in _list(v))),
+        path=_get(value, "path", lambda v: None if v is None else _path(_object(v))),
+        time_maps=_get(value, "time_maps", lambda v: tuple(_map(_object(m)) for m in _list(v))),
+        cost=_get(value, "cost", lambda v: _cost(_object(v))),
+        optimizer=value.get("optimizer"),
+        projections=value.get("projections"),
+        confidence=value.get("confidence"),
+        warnings=_get(value, "warnings", lambda v: tuple(_string(w) for w in _list(v))),
+    )
+
+
+def _stream_info(value: Mapping[str, Any]) -> StreamInfo:
+    return StreamInfo(
+        name=_get(value, "name", _string),
+        source=_get(value, "source", _string),
+        sha256=_get(value, "sha256", _string),
+        frames=_get(value, "frames", _count),
+        dims=_get(value, "dims", _count),
+        rate=_get(value, "rate", lambda v: None if v is None else _number(v)),
+        start_s=_get(value, "start", _number),
+        end_s=_get(value, "end", _number),
+        kind=value.get("kind", "array"),
+        features=_string(value.get("features", "raw")),
+        options={k: _string(v) for k, v in _object(value.get("options", {})).items()},
+    )
+
+
+def _path(value: Mapping[str, Any]) -> WarpingPath:
+    return WarpingPath(_get(value, "frames", _frames), _get(value, "times", _matrix))
+
+
+def _map(value: Mapping[str, Any]) -> TimeMap:
+    return TimeMap(
+        _get(value, "stream", _string), _get(value, "to", _string), _get(value, "knots", _matrix)
+    )
+
+
+def _cost(value: Mapping[str, Any]) -> Cost:
+    return Cost(
+        total=_get(value, "total", _number),
+        mean=_get(value, "mean", _number),
+        normalized=_get(value, "normalized", lambda v: None if v is None else _number(v)),
+        penalty=_number(value.get("penalty", 0.0)),
+    )
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise TypeError
+    return value
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _matrix(value: Any) -> Array:
+    array = np.array(_list(value), dtype=np.float64)
+    if array.ndim != 2 or not np.isfinite(array).all():
+        raise ValueError
+    return array
+
+
+def _frames(value: Any) -> Array:
+    array = _matrix(value)
+    whole = array.astype(np.int64)
+    return whole if (whole == array).all() else array

@@ -1,0 +1,85 @@
+"""The warping path and the cost matrices as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
+
+import numpy as np
+
+from mmalign_cli.errors import UsageError
+from mmalign_cli.model import Array, WarpingPath
+from mmalign_cli.write.atomic import atomic_file
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t")
+
+
+def csv_label(text: str) -> str:
+    """Return a label that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return rows as CSV with a header, numbers in full."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([csv_label(name) for name in header])
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def path_csv(path: WarpingPath, names: Sequence[str]) -> str:
+    """Return ``step,<name>_frame,<name>_time,...``, one row a step."""
+    header = ["step"]
+    columns: list[list[object]] = [list(range(path.n_steps))]
+    for k, name in enumerate(names):
+        header += [f"{name}_frame", f"{name}_time"]
+        columns += [path.frames[:, k].tolist(), path.times[:, k].tolist()]
+    return csv_text(header, list(zip(*columns, strict=True)))
+
+
+def _write_csv(file: IO[bytes], path: WarpingPath, names: Sequence[str]) -> None:
+    file.write(path_csv(path, names).encode("utf-8", "surrogateescape"))
+
+
+def _write_npy(file: IO[bytes], path: WarpingPath, names: Sequence[str]) -> None:
+    np.save(file, path.frames, allow_pickle=False)
+
+
+def _write_npz(file: IO[bytes], path: WarpingPath, names: Sequence[str]) -> None:
+    np.savez_compressed(file, frames=path.frames, times=path.times, streams=np.array(names))
+
+
+_WRITERS: Mapping[str, Callable[[IO[bytes], WarpingPath, Sequence[str]], None]] = {
+    ".csv": _write_csv,
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+}
+
+
+def ending_of(target: str, endings: Sequence[str], option: str) -> str:
+    """Return the ending of an output's name; UsageError if it is none of `endings`."""
+    for ending in endings:
+        if target.lower().endswith(ending):
+            return ending
+    raise UsageError(option, f"{target!r} does not end in {', '.join(endings)}")
+
+
+def path_ending(target: str) -> str:
+    """Check the name of a ``--path`` file."""
+    return ending_of(target, tuple(_WRITERS), "--path")
+
+
+def write_path(target: str, path: WarpingPath, names: Sequence[str], force: bool) -> None:
+    """Write the path as csv, npy (frames alone) or npz, by the name of `target`."""
+    with atomic_file(target, force) as file:
+        _WRITERS[path_ending(target)](file, path, names)
+
+
+def write_matrices(target: str, matrices: Mapping[str, Array], force: bool) -> None:
+    """Write matrices as float32 into an npz file."""
+    small = {name: matrix.astype(np.float32) for name, matrix in matrices.items()}
+    with atomic_file(target, force) as file:
+        np.savez_compressed(file, **small)  # type: ignore[arg-type]
