@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from collections.abc import Callable, Iterable
 from itertools import permutations
 from pathlib import Path
@@ -112,7 +111,10 @@ def score(data: Path) -> Iterable[tuple[str, Floats]]:
     written = np.array([float(row["score_onset_beat"]) * SECONDS_A_BEAT for row in rows])
     recording = stream(folder / "mozart_k265_var1_22k_mono.wav", ",features=chroma-onset")
     roll = stream(folder / "score_roll_20hz_120bpm.npz", ",key=roll,features=chroma-onset")
-    yield "score to recording, onsets", errors_of(recording, roll, np.column_stack([played, written]))
+    yield (
+        "score to recording, onsets",
+        errors_of(recording, roll, np.column_stack([played, written])),
+    )
 
 
 SECONDS_A_BEAT = 0.5
@@ -123,4 +125,4 @@ BENCHMARKS: dict[str, Callable[[Path], Iterable[tuple[str, Floats]]]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

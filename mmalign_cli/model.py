@@ -24,7 +24,7 @@ class InvalidValueError(ValueError):
     """A value that breaks an invariant of the model: a fault of the code that made it."""
 
 
-def _frozen(array: npt.ArrayLike, dtype: npt.DTypeLike = None) -> Array:
+def _frozen(array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
     """Return `array` as a read-only array, without copying where that is safe."""
     result = np.asarray(array, dtype=dtype)
     if result.flags.writeable:

@@ -247,9 +247,7 @@ def _require_comparable(reference: Stream, query: Stream) -> None:
         raise InputError(query.source, what, "use ctw, gtw or dctw, or the same features= for both")
 
 
-def _metric(
-    reference: Stream, query: Stream, settings: DtwSettings
-) -> tuple[str, tuple[str, ...]]:
+def _metric(reference: Stream, query: Stream, settings: DtwSettings) -> tuple[str, tuple[str, ...]]:
     """Return the metric to use, the feature's own by default, and warnings."""
     if settings.metric is not None:
         metric_named(settings.metric)
@@ -263,7 +261,10 @@ def _metric(
 
 def _stream_warnings(streams: Sequence[Stream]) -> tuple[str, ...]:
     warnings = [w for s in streams for w in s.warnings]
-    if len({s.sha256 for s in streams}) < len(streams) and len({s.options.get("key") for s in streams}) < 2:
+    if (
+        len({s.sha256 for s in streams}) < len(streams)
+        and len({s.options.get("key") for s in streams}) < 2
+    ):
         warnings.append("both streams are the same file")
     spans = [max(float(s.times[-1] - s.times[0]), s.period_s) for s in streams]
     if max(spans) > _UNLIKE_DURATIONS * min(spans):
@@ -296,15 +297,15 @@ def settings_of(parameters: Mapping[str, Any]) -> DtwSettings:
     return replace(DtwSettings(), **known)
 
 
-def _why_infeasible(
-    error: AlignmentError, n: int, m: int, settings: DtwSettings
-) -> AlignmentError:
+def _why_infeasible(error: AlignmentError, n: int, m: int, settings: DtwSettings) -> AlignmentError:
     """Say why no path exists, and what would do."""
     if settings.window in BANDS:
         least = smallest_radius(settings.window, n, m, settings.step)
         if least is not None:
             what = f"no path inside {settings.window} radius {settings.radius}"
-            return AlignmentError(error.subject, f"{what}; the smallest that holds one is {least} frames")
+            return AlignmentError(
+                error.subject, f"{what}; the smallest that holds one is {least} frames"
+            )
     what = f"no path of {settings.step} from {m} query frames to {n} reference frames"
     if settings.window != "none":
         what += f" inside window {settings.window}"
@@ -366,7 +367,9 @@ def _seconds_of(frames: Float64Array, alignment: Alignment) -> Float64Array:
     columns = []
     for k, stream in enumerate(alignment.streams):
         known_frames = np.array([0.0, max(stream.frames - 1, 1)])
-        known_times = np.array([stream.start_s, stream.start_s + known_frames[1] * period_s(stream)])
+        known_times = np.array(
+            [stream.start_s, stream.start_s + known_frames[1] * period_s(stream)]
+        )
         if alignment.path is not None:
             known_frames, first = np.unique(alignment.path.frames[:, k], return_index=True)
             known_times = alignment.path.times[first, k]

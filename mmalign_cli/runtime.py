@@ -126,3 +126,8 @@ def limit_threads(n_threads: int | None) -> None:
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(n_threads)
+
+
+def discard_stdout() -> None:
+    """Let the interpreter's flush at exit go nowhere: its reader has closed the pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -203,7 +203,9 @@ def local_costs(x: FloatArray, y: FloatArray, metric: str, subject: str = "dtw")
 
     pair = comparable(x, y, metric, subject)
     out = np.empty((len(x), len(y)))
-    kernel.local_rows(pair.kernel, np.ascontiguousarray(pair.x), np.ascontiguousarray(pair.y.T), out)
+    kernel.local_rows(
+        pair.kernel, np.ascontiguousarray(pair.x), np.ascontiguousarray(pair.y.T), out
+    )
     return out * pair.scale
 
 
@@ -213,9 +215,7 @@ def is_feasible(window: Window, step: str, m: int) -> bool:
     from mmalign_cli.kernels import dtw as kernel
 
     steps, _, _ = step_arrays(step_pattern(step), 0.0)
-    return bool(
-        kernel.reachable(window.lo, window.hi, window.mask, steps, m, _depth(steps))
-    )
+    return bool(kernel.reachable(window.lo, window.hi, window.mask, steps, m, _depth(steps)))
 
 
 def smallest_radius(name: str, n: int, m: int, step: str) -> int | None:

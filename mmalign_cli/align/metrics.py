@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmalign_cli.kernels import codes
 from mmalign_cli.errors import InputError, UsageError, did_you_mean
+from mmalign_cli.kernels import codes
 
 if TYPE_CHECKING:
     from mmalign_cli.model import Float64Array, FloatArray
@@ -61,13 +61,17 @@ def _centred_unit(values: Float64Array) -> Float64Array:
     return _unit(values - values.mean(axis=1, keepdims=True))
 
 
+_LARGEST_EXPONENT = 960  # of two: leaves room in float64 for sums of costs
+
 METRICS: Mapping[str, Metric] = {
     "sqeuclidean": Metric(codes.SQEUCLIDEAN, 2, "sum of squared differences"),
     "euclidean": Metric(codes.EUCLIDEAN, 1, "square root of the sum of squared differences"),
     "cityblock": Metric(codes.CITYBLOCK, 1, "sum of absolute differences"),
     "chebyshev": Metric(codes.CHEBYSHEV, 1, "largest absolute difference"),
     "cosine": Metric(codes.SQEUCLIDEAN, 0, "1 - cosine of the angle between the frames", _unit),
-    "correlation": Metric(codes.SQEUCLIDEAN, 0, "1 - correlation over the dimensions", _centred_unit),
+    "correlation": Metric(
+        codes.SQEUCLIDEAN, 0, "1 - correlation over the dimensions", _centred_unit
+    ),
 }
 
 
@@ -114,22 +118,23 @@ def comparable(x: FloatArray, y: FloatArray, metric: str, subject: str) -> Compa
     Raises
     ------
     InputError
-        If costs of that size cannot be written as float64.
+        If costs of that size, and sums of them, are beyond float64.
     """
     import numpy as np
 
     rule = metric_named(metric)
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    largest = max(np.abs(x).max(), np.abs(y).max())
+    frames = [np.asarray(values, dtype=np.float64) for values in (x, y)]
+    largest = max(np.abs(values).max() for values in frames)
     exponent = _exponent_to_remove(float(largest))
     if exponent:
-        x, y = np.ldexp(x, -exponent), np.ldexp(y, -exponent)
+        frames = [np.ldexp(values, -exponent) for values in frames]
     if rule.prepare is not None:
-        x, y = rule.prepare(x), rule.prepare(y)
-    if exponent * rule.degree > 960:
-        what = f"values up to {largest:.3g}: their {metric} costs overflow"
+        frames = [rule.prepare(values) for values in frames]
+    if abs(exponent * rule.degree) > _LARGEST_EXPONENT:
+        verb = "overflow" if exponent > 0 else "vanish"
+        what = f"values up to {largest:.3g}: their {metric} costs {verb}"
         raise InputError(subject, what, "scale them: normalize=zscore")
-    return Comparable(rule.kernel, x, y, 2.0 ** (exponent * rule.degree))
+    return Comparable(rule.kernel, frames[0], frames[1], 2.0 ** (exponent * rule.degree))
 
 
 def _exponent_to_remove(largest: float) -> int:

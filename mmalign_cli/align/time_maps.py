@@ -56,7 +56,9 @@ def knots_of(stream_s: Float64Array, reference_s: Float64Array) -> Float64Array:
     return _without_collinear(np.vstack([first, knots[inside], last]))
 
 
-def _middles(points: Float64Array, still: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Float64Array:
+def _middles(
+    points: Float64Array, still: np.ndarray[tuple[int], np.dtype[np.intp]]
+) -> Float64Array:
     """Return one point a stretch of equal `still` (0: both move), and points outside stretches."""
     before = np.concatenate([[0], still])
     after = np.concatenate([still, [0]])

@@ -133,7 +133,9 @@ def from_mask(mask: BoolArray, n: int, m: int, subject: str) -> Window:
     """
     if mask.shape != (n, m):
         what = f"the mask is {mask.shape}, the streams need ({n}, {m})"
-        raise InputError(subject, what, "a row for each reference frame, a column for each query frame")
+        raise InputError(
+            subject, what, "a row for each reference frame, a column for each query frame"
+        )
     some = mask.any(axis=1)
     lo = np.where(some, mask.argmax(axis=1), 0).astype(np.int64)
     hi = np.where(some, m - mask[:, ::-1].argmax(axis=1), 0).astype(np.int64)

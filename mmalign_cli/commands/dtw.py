@@ -67,7 +67,7 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
 @run_options
 @stream_options
 def dtw(reference: str, query: str, **parameters: Any) -> None:
-    """Align QUERY to REFERENCE by Dynamic Time Warping.
+    r"""Align QUERY to REFERENCE by Dynamic Time Warping.
 
     Both are streams, PATH[,key=value]..., with the same number of dimensions after their
     features. The result maps the query's clock to the reference's.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
+from dataclasses import dataclass
 from importlib import import_module
 from types import FrameType
 from typing import NoReturn
@@ -14,6 +14,7 @@ import click
 
 from mmalign_cli import __version__
 from mmalign_cli.errors import ExitCode, MmalignError, UsageError, did_you_mean, printable
+from mmalign_cli.runtime import discard_stdout
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "dtw": ("mmalign_cli.commands.dtw:dtw", "Dynamic Time Warping of two streams."),
@@ -71,8 +72,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     code = _run(arguments)
     if code == ExitCode.PIPE_CLOSED:
-        # The interpreter's own flush at exit would complain about the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        discard_stdout()
     sys.exit(int(code))
 
 
@@ -85,66 +85,68 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _run(arguments: list[str]) -> ExitCode:
-    """Run one command and say what went wrong."""
-    debug = "--debug" in arguments
+    """Run one command; say what went wrong, if anything did."""
     try:
         code = cli.main(arguments, prog_name="mmalign", standalone_mode=False)
-        _flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return ExitCode(code) if isinstance(code, int) else ExitCode.OK
-    except MmalignError as error:
-        if debug:
+    except (Exception, KeyboardInterrupt, _Terminated) as error:  # noqa: BLE001 - the one place
+        ending = _ending(error)
+        if "--debug" in arguments:
             traceback.print_exc()
-        _complain(error.subject, error.what, error.hint)
-        return error.exit_code
-    except click.UsageError as error:
-        return _usage(error)
-    except click.exceptions.Exit as stop:
-        return ExitCode(stop.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _complain("", "interrupted; nothing written", None)
-        return ExitCode.INTERRUPTED
-    except _Terminated:
-        _complain("", "terminated; nothing written", None)
-        return ExitCode.TERMINATED
-    except BrokenPipeError:
-        return ExitCode.PIPE_CLOSED
-    except OSError as error:
-        _complain("standard output", f"cannot be written: {error.strerror or error}", None)
-        return ExitCode.OUTPUT
-    except MemoryError:
-        _complain("memory", "ran out", "use --max-memory, a window, or fewer frames")
-        return ExitCode.NO_ALIGNMENT
-    except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, told in one line
-        if debug:
-            traceback.print_exc()
-        what = f"{type(error).__name__}: {error}"
-        _complain("internal error", what, "run it again with --debug, and report it")
-        return ExitCode.FAULT
+        if ending.what:
+            _complain(ending)
+        return ending.code
 
 
-def _flush() -> None:
-    if sys.stdout is not None:
-        sys.stdout.flush()
+@dataclass(frozen=True)
+class _Ending:
+    """How a command ends: its exit code, and what is said about it."""
+
+    code: ExitCode
+    subject: str = ""
+    what: str = ""
+    hint: str | None = None
 
 
-def _usage(error: click.UsageError) -> ExitCode:
+def _ending(error: BaseException) -> _Ending:
+    """Return the ending that an exception stands for."""
+    match error:
+        case MmalignError():
+            return _Ending(error.exit_code, error.subject, error.what, error.hint)
+        case click.UsageError():
+            return _usage(error)
+        case click.exceptions.Exit():
+            return _Ending(ExitCode(error.exit_code))
+        case KeyboardInterrupt() | click.Abort():
+            return _Ending(ExitCode.INTERRUPTED, what="interrupted; nothing written")
+        case _Terminated():
+            return _Ending(ExitCode.TERMINATED, what="terminated; nothing written")
+        case BrokenPipeError():
+            return _Ending(ExitCode.PIPE_CLOSED)
+        case OSError():
+            what = f"cannot be written: {error.strerror or error}"
+            return _Ending(ExitCode.OUTPUT, "standard output", what)
+        case MemoryError():
+            hint = "use --max-memory, a window, or fewer frames"
+            return _Ending(ExitCode.NO_ALIGNMENT, "memory", "ran out", hint)
+    what = f"{type(error).__name__}: {error}"
+    return _Ending(ExitCode.FAULT, "internal error", what, "run it with --debug, and report it")
+
+
+def _usage(error: click.UsageError) -> _Ending:
     command = error.ctx.command_path if error.ctx else "mmalign"
-    option = getattr(error, "option_name", None) or _parameter(error)
-    what = error.format_message().rstrip(".")
-    _complain(option, what[:1].lower() + what[1:], f"see {command} --help")
-    return ExitCode.USAGE
-
-
-def _parameter(error: click.UsageError) -> str:
     parameter = getattr(error, "param", None)
-    return "" if parameter is None else parameter.opts[-1]
+    of_parameter = "" if parameter is None else parameter.opts[-1]
+    option = getattr(error, "option_name", None) or of_parameter
+    what = error.format_message().rstrip(".")
+    return _Ending(ExitCode.USAGE, option, what[:1].lower() + what[1:], f"see {command} --help")
 
 
-def _complain(subject: str, what: str, hint: str | None) -> None:
+def _complain(ending: _Ending) -> None:
     """Write the one line, and the hint."""
-    about = f"{printable(subject)}: " if subject else ""
-    lines = [f"mmalign: error: {about}{printable(what)}"]
-    if hint:
-        lines.append(f"hint: {printable(hint)}")
-    for line in lines:
-        click.echo(line, err=True)
+    about = f"{printable(ending.subject)}: " if ending.subject else ""
+    click.echo(f"mmalign: error: {about}{printable(ending.what)}", err=True)
+    if ending.hint:
+        click.echo(f"hint: {printable(ending.hint)}", err=True)

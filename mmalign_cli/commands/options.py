@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Run:
     @contextmanager
     def progress(self) -> Iterator[runtime.Progress]:
         """Show progress on stderr, on a terminal only."""
-        if self.quiet or not click.get_text_stream("stderr").isatty():
+        if self.quiet or sys.stderr is None or not sys.stderr.isatty():
             yield runtime.silent
             return
         from rich.console import Console
@@ -102,7 +103,7 @@ class Run:
 
 def run_options(command: F) -> F:
     """Add the options that every command has."""
-    for option in (
+    options: tuple[Callable[[F], F], ...] = (
         click.option("--debug", is_flag=True, help="Show tracebacks."),
         click.option("-v", "--verbose", is_flag=True, help="Say what was done to the streams."),
         click.option("-q", "--quiet", is_flag=True, help="No warnings, no progress."),
@@ -116,7 +117,8 @@ def run_options(command: F) -> F:
             help="Memory to use at most, e.g. 2G [what is free].",
             callback=_size,
         ),
-    ):
+    )
+    for option in options:
         command = option(command)
     return command
 
@@ -189,7 +191,7 @@ def check_folder(folder: str) -> None:
 
 def output_options(command: F) -> F:
     """Add the options that say where an alignment goes."""
-    for option in (
+    options: tuple[Callable[[F], F], ...] = (
         click.option("--no-path", is_flag=True, help="Leave the path out of the document."),
         click.option("--plot", metavar="FILE", help="A picture: .png, .svg or .pdf."),
         click.option("--aligned", metavar="DIR", help="Every stream on the common time line."),
@@ -197,7 +199,8 @@ def output_options(command: F) -> F:
         click.option("--path", metavar="FILE", help="The path: .csv, .npy or .npz."),
         click.option("--json", "as_json", is_flag=True, help="The document on standard output."),
         click.option("-o", "--output", metavar="FILE", help="The alignment document."),
-    ):
+    )
+    for option in options:
         command = option(command)
     return command
 

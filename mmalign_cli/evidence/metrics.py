@@ -55,7 +55,7 @@ def path_difference(p: Float64Array, q: Float64Array) -> float:
 
     to_q, _ = cKDTree(q).query(p)
     to_p, _ = cKDTree(p).query(q)
-    return float((to_q.sum() + to_p.sum()) / (len(p) + len(q)))
+    return float((np.sum(to_q) + np.sum(to_p)) / (len(p) + len(q)))
 
 
 def evaluate(

@@ -12,9 +12,12 @@ from fractions import Fraction
 import librosa
 import numpy as np
 import scipy.fft
+from librosa.filters import chroma as chroma_filters
+from librosa.filters import mel as mel_filters
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.features.computed import Computed
+from mmalign_cli.features.pitch_classes import COLUMNS, above_median, chroma_and_onsets, unit_rows
 from mmalign_cli.model import Float64Array, FloatArray, Stream, frame_times
 
 SPEECH_WINDOW_S = 0.025
@@ -24,6 +27,10 @@ LOWEST_HZ = 60.0
 SILENCE = 1e-6  # of the recording's mean band power: -60 dB
 LEVEL_SHARE = 0.7  # how much the overall level counts, against the shape of the spectrum
 N_COEFFICIENTS = 13
+ONSET_WINDOW_S = 0.046  # a longer one blurs onsets forward, and biases them
+PITCH_WINDOW_S = 0.093  # tells semitones apart down to middle C; a longer one blurs time
+COMPRESSION = 500.0  # of magnitudes relative to the loudest sample, inside log(1 + x)
+QUIETEST_DB = -60.0
 _FRAMES_A_CHUNK = 4096
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -48,10 +55,54 @@ def mfcc(stream: Stream, hop: Fraction) -> Computed:
     return _frames(stream, hop, _with_slopes(cepstra, hop), "mfcc")
 
 
-def _frames(stream: Stream, hop: Fraction, values: FloatArray, name: str) -> Computed:
+def chroma(stream: Stream, hop: Fraction) -> Computed:
+    """Return 12 pitch classes of unit norm, (n_frames, 12); silence is uniform."""
+    classes = unit_rows(above_median(_pitch_classes(stream, hop, PITCH_WINDOW_S)))
+    return _frames(stream, hop, classes, "chroma", COLUMNS[:12])
+
+
+def chroma_onset(stream: Stream, hop: Fraction) -> Computed:
+    """Return pitch classes beside their onsets, (n_frames, 24), comparable with a piano roll's.
+
+    Onsets are the rise of the compressed pitch classes, less what rises in all of them at once.
+    """
+    classes = _pitch_classes(stream, hop, ONSET_WINDOW_S)
+    onsets = above_median(_rise(classes))
+    values = chroma_and_onsets(above_median(classes), onsets, 1 / hop)
+    return _frames(stream, hop, values, "chroma", COLUMNS)
+
+
+def onset(stream: Stream, hop: Fraction) -> Computed:
+    """Return onset strength, (n_frames, 1): the mean rise of 40 compressed mel bands."""
+    rate, n_fft = float(_rate(stream)), _music_fft(stream, ONSET_WINDOW_S)
+    mel = mel_filters(sr=rate, n_fft=n_fft, n_mels=N_BANDS)
+    mel /= np.maximum(mel.sum(axis=1, keepdims=True), _TINY)
+    rise = _rise(_compressed(stream, hop, mel, ONSET_WINDOW_S)).mean(axis=1, keepdims=True)
+    return _frames(stream, hop, rise, "onset")
+
+
+def rms(stream: Stream, hop: Fraction) -> Computed:
+    """Return the level in dB below the loudest frame, down to -60 dB, (n_frames, 1)."""
+    n_fft = round(ONSET_WINDOW_S * float(_rate(stream)) / 2) * 2
+    chunks = [
+        librosa.feature.rms(S=s, frame_length=n_fft)[0]
+        for _, s in _spectra(stream, hop, ONSET_WINDOW_S, n_fft)
+    ]
+    level = np.concatenate(chunks).astype(np.float64)
+    relative = np.maximum(level / max(float(level.max()), _TINY), 10 ** (QUIETEST_DB / 20))
+    return _frames(stream, hop, 20 * np.log10(relative)[:, np.newaxis], "rms")
+
+
+def _frames(
+    stream: Stream,
+    hop: Fraction,
+    values: FloatArray,
+    name: str,
+    columns: tuple[str, ...] | None = None,
+) -> Computed:
     """Give rows their times: row k is centred k hops after the first sample."""
     times = frame_times(len(values), 1 / hop, float(stream.times[0]))
-    columns = tuple(f"{name}_{k}" for k in range(values.shape[1]))
+    columns = columns or tuple(f"{name}_{k}" for k in range(values.shape[1]))
     return Computed(values, times, 1 / hop, columns)
 
 
@@ -98,13 +149,47 @@ def _log_bands(stream: Stream, hop: Fraction) -> Float64Array:
     """Return log(1 + power / floor) of mel bands, (n_frames, N_BANDS)."""
     rate = float(_rate(stream))
     n_fft = 1 << (round(SPEECH_WINDOW_S * rate) - 1).bit_length()
-    mel = librosa.filters.mel(
-        sr=rate, n_fft=n_fft, n_mels=N_BANDS, fmin=LOWEST_HZ, dtype=np.float64
-    )
+    mel = mel_filters(sr=rate, n_fft=n_fft, n_mels=N_BANDS, fmin=LOWEST_HZ, dtype=np.float64)
     chunks = [(mel @ s**2).T for _, s in _spectra(stream, hop, SPEECH_WINDOW_S, n_fft)]
     power = np.concatenate(chunks)
     power /= max(SILENCE * float(power.mean()), _TINY)
-    return np.log1p(power, out=power)
+    np.log1p(power, out=power)
+    return power
+
+
+def _music_fft(stream: Stream, window_s: float) -> int:
+    """Return the transform length for music: the window, padded to at least twice its length."""
+    return 1 << (2 * round(window_s * float(_rate(stream))) - 1).bit_length()
+
+
+def _pitch_classes(stream: Stream, hop: Fraction, window_s: float) -> Float64Array:
+    """Return compressed magnitudes summed by pitch class, (n_frames, 12), C first."""
+    n_fft = _music_fft(stream, window_s)
+    filters = chroma_filters(sr=float(_rate(stream)), n_fft=n_fft, tuning=0.0)
+    return _compressed(stream, hop, filters, window_s)
+
+
+def _compressed(
+    stream: Stream, hop: Fraction, filters: Float64Array, window_s: float
+) -> Float64Array:
+    """Return filtered log(1 + 500 magnitude / peak), (n_frames, n_filters).
+
+    Magnitudes are scaled so that a sinusoid shows its amplitude, relative to the loudest sample:
+    the recording's gain does not matter.
+    """
+    length = round(window_s * float(_rate(stream)))
+    peak = float(np.abs(stream.values).max()) or 1.0
+    scale = COMPRESSION * 4 / (length * peak)  # a Hann window passes half the amplitude
+    chunks = [
+        (filters @ np.log1p(scale * s)).T
+        for _, s in _spectra(stream, hop, window_s, _music_fft(stream, window_s))
+    ]
+    return np.concatenate(chunks)
+
+
+def _rise(rows: Float64Array) -> Float64Array:
+    """Return the increase from the row before, 0 where it falls."""
+    return np.maximum(np.diff(rows, axis=0, prepend=rows[:1]), 0.0)
 
 
 def _with_slopes(block: Float64Array, hop: Fraction) -> FloatArray:

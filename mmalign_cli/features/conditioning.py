@@ -8,7 +8,7 @@ import numpy as np
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.features.motion import slope
-from mmalign_cli.model import BoolArray, Float64Array, Stream
+from mmalign_cli.model import BoolArray, Float64Array, FloatArray, Stream
 
 _CONSTANT_BELOW = 1e-12  # of the largest value: what rounding leaves of a constant
 
@@ -36,7 +36,7 @@ def normalize(stream: Stream, how: str) -> Stream:
     low, high = values.min(axis=0), values.max(axis=0)
     constant = high - low <= _CONSTANT_BELOW * np.maximum(np.abs(low), np.abs(high))
     if constant.all():
-        raise InputError(stream.source, "every column is constant: nothing to align", "see nan=, columns=")
+        raise InputError(stream.source, "every column is constant: nothing to align")
     if how == "zscore":
         centre, width = values.mean(axis=0), values.std(axis=0)
     else:
@@ -47,7 +47,7 @@ def normalize(stream: Stream, how: str) -> Stream:
     return replace(stream, values=scaled, warnings=warnings)
 
 
-def _near_one(values: Float64Array) -> Float64Array:
+def _near_one(values: FloatArray) -> Float64Array:
     """Scale each column by a power of two so that squares neither overflow nor vanish."""
     _, exponent = np.frexp(np.abs(values).max(axis=0))
     return np.asarray(np.ldexp(values.astype(np.float64), -exponent), dtype=np.float64)

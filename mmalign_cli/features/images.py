@@ -8,7 +8,7 @@ import numpy as np
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.features.computed import Computed, same_times
-from mmalign_cli.model import Float64Array, Stream
+from mmalign_cli.model import FloatArray, Stream
 
 GRAY_SIDE = 24
 MOTION_SIDE = 4
@@ -44,13 +44,13 @@ def motion(stream: Stream, hop: Fraction) -> Computed:
     return same_times(stream, mean.reshape(n, -1), names)
 
 
-def _pictures(stream: Stream) -> Float64Array:
+def _pictures(stream: Stream) -> FloatArray:
     """Return the frames as (n_frames, height, width), channels averaged."""
     pictures = np.asarray(stream.values).reshape(stream.n_frames, *stream.frame_shape)
-    return pictures.mean(axis=-1) if pictures.ndim == 4 else pictures
+    return np.asarray(pictures.mean(axis=-1)) if pictures.ndim == 4 else pictures
 
 
-def _cell_means(pictures: Float64Array, side: int) -> Float64Array:
+def _cell_means(pictures: FloatArray, side: int) -> FloatArray:
     """Average (n, height, width) over a grid of at most `side` x `side` cells."""
     for axis in (1, 2):
         size = pictures.shape[axis]

@@ -94,10 +94,10 @@ FEATURES: dict[str, Feature] = {
         "unit norm",
         "cosine",
         "12 pitch classes; also of piano rolls (88 or 128 columns)",
-        22050,
+        22000,
     ),
     "onset": Feature(
-        {"audio": _A + "onset"}, "spectral flux", "euclidean", "onset strength", 22050
+        {"audio": _A + "onset"}, "spectral flux", "euclidean", "onset strength", 22000
     ),
     "rms": Feature({"audio": _A + "rms"}, "dB", "euclidean", "level", 16000),
     "chroma-onset": Feature(
@@ -105,13 +105,16 @@ FEATURES: dict[str, Feature] = {
         "unit norm",
         "euclidean",
         "pitch classes and their decaying onsets: music; also of piano rolls",
-        22050,
+        22000,
     ),
     "gray": Feature(
         {"images": _I + "gray"}, "gray level", "euclidean", "each frame as a small gray picture"
     ),
     "motion": Feature(
-        {"images": _I + "motion"}, "gray level/s", "euclidean", "change of the picture on a 4 x 4 grid"
+        {"images": _I + "motion"},
+        "gray level/s",
+        "euclidean",
+        "change of the picture on a 4 x 4 grid",
     ),
 }
 

@@ -189,4 +189,4 @@ def reachable(lo: Ints, hi: Ints, mask: Mask, steps: Ints, m: int, depth: int) -
             if mask.size > 0 and not mask[i, j]:
                 found = False
             recent[i % depth, j] = found
-    return bool(hi[n - 1] == m and recent[(n - 1) % depth, m - 1])
+    return bool(lo[n - 1] < m and hi[n - 1] == m and recent[(n - 1) % depth, m - 1])

@@ -5,25 +5,29 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO, TypeAlias
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy_format
 
 from mmalign_cli.errors import InputError, LimitError
-from mmalign_cli.model import Array, Float64Array, Kind
+from mmalign_cli.model import Array
 from mmalign_cli.runtime import format_size
+from mmalign_cli.streams.bundle import (
+    Member,
+    check_dtype,
+    check_ndim,
+    choose_array,
+    converted_note,
+    kind_of,
+    oriented,
+    with_companions,
+)
 from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
-
-TIME_NAMES = ("time", "t", "timestamp", "time_s", "seconds", "times", "timestamps")
-Loader: TypeAlias = Callable[[str], Array]
-
-RATE_NAMES = ("rate", "fs", "fps", "sr", "sample_rate", "frame_rate")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def read_header(file: IO[bytes], subject: str) -> Header:
     Raises
     ------
     InputError
-        If it is malformed, or describes something that is not an array of real numbers.
+        If it is malformed.
     """
     try:
         version = npy_format.read_magic(file)
@@ -63,35 +67,7 @@ def read_header(file: IO[bytes], subject: str) -> Header:
     sizes_fit = all(0 <= n < 2**63 for n in shape) and header.n_bytes < 2**63
     if not sizes_fit:
         raise InputError(subject, f"invalid shape in header: {shape}")
-    check_dtype(dtype, subject)
     return header
-
-
-def check_dtype(dtype: np.dtype[np.generic], subject: str) -> None:
-    """Refuse arrays that are not real numbers, by name."""
-    if dtype.hasobject:
-        raise InputError(subject, "object arrays are never loaded", "save it as a numeric array")
-    if dtype.kind == "c":
-        hint = "split them into real and imaginary columns"
-        raise InputError(subject, f"complex values ({dtype})", hint)
-    if dtype.kind not in "biuf" and dtype.kind != "U":
-        raise InputError(subject, f"holds {dtype}, not real numbers")
-
-
-def check_ndim(shape: Sequence[int], kind: Kind, subject: str) -> None:
-    """Refuse shapes that are no sequence of frames."""
-    allowed = (3, 4) if kind == "images" else (1, 2)
-    if len(shape) not in allowed:
-        raise InputError(
-            subject, f"shape {tuple(shape)}, expected (n_frames,) or (n_frames, n_dims)"
-        )
-    if 0 in shape:
-        raise InputError(subject, f"holds no values: shape {tuple(shape)}")
-
-
-def kind_of(shape: Sequence[int]) -> Kind:
-    """Return ``images`` for (frames, height, width[, channels]), else ``array``."""
-    return "images" if len(shape) in (3, 4) else "array"
 
 
 def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> Content:
@@ -104,7 +80,7 @@ def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> 
     """
     with source.open() as file:
         header = read_header(file, source.path)
-        _require_numbers(header, source.path)
+        check_dtype(header.dtype, source.path)
         start = file.tell()
         found = source.size - start
         if found < header.n_bytes:
@@ -116,12 +92,8 @@ def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> 
         values = _read_data(file, header, source.path)
     excess = found - header.n_bytes
     warnings = (f"{source.path}: {excess} bytes after the array ignored",) if excess else ()
-    return Content(values, kind, notes=converted_note(header.dtype), warnings=warnings)
-
-
-def _require_numbers(header: Header, subject: str) -> None:
-    if header.dtype.kind == "U":
-        raise InputError(subject, f"holds text ({header.dtype}), not real numbers")
+    notes = converted_note(header.dtype)
+    return Content(oriented(values, options), kind, notes=notes, warnings=warnings)
 
 
 def _require_size(n_bytes: int, max_bytes: int, subject: str) -> None:
@@ -137,12 +109,6 @@ def _read_data(file: IO[bytes], header: Header, subject: str) -> Array:
         raise InputError(subject, what)
     flat = np.frombuffer(data, dtype=header.dtype)
     return flat.reshape(header.shape, order="F" if header.fortran else "C")
-
-
-def converted_note(dtype: np.dtype[np.generic]) -> tuple[str, ...]:
-    """Return the note that the numbers are not stored as native float64."""
-    native = dtype == np.float64 and dtype.isnative
-    return () if native else (f"values converted from {dtype.str} to float64",)
 
 
 def read_npz(source: Source, options: Options, decode_rate: Fraction | None) -> Content:
@@ -175,9 +141,9 @@ def _read_archive(archive: zipfile.ZipFile, source: Source, options: Options) ->
     if not members:
         raise InputError(source.path, "holds no arrays")
     headers = {name: _member_header(archive, info, source) for name, info in members.items()}
-    name = choose_array({k: h.shape for k, h in headers.items() if _is_data(h)}, options.key, source)
-    if name not in headers:
-        raise InputError(source.path, f"array {name!r} is not numeric")
+    known = {key: _member(header) for key, header in headers.items()}
+    name = choose_array(known, options.key, source)
+    check_dtype(headers[name].dtype, f"{source.path}: {name}")
 
     def load(key: str) -> Array:
         _require_size(members[key].file_size, options.max_bytes, f"{source.path}: {key}")
@@ -185,8 +151,7 @@ def _read_archive(archive: zipfile.ZipFile, source: Source, options: Options) ->
             header = read_header(member, f"{source.path}: {key}")
             return _read_data(member, header, f"{source.path}: {key}")
 
-    _require_numbers(headers[name], f"{source.path}: {name}")
-    return with_companions(load(name), {k: h.shape for k, h in headers.items()}, load, source)
+    return with_companions(load(name), known, load, options, source)
 
 
 def _member_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source) -> Header:
@@ -196,97 +161,11 @@ def _member_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Sour
     with archive.open(info) as member:
         header = read_header(member, subject)
         promised = header.n_bytes + member.tell()
-    if promised != info.file_size:
+    if promised != info.file_size and not header.dtype.hasobject:
         what = f"header promises {promised} bytes, the archive holds {info.file_size}"
         raise InputError(subject, what)
     return header
 
 
-def _is_data(header: Header) -> bool:
-    return header.dtype.kind in "biuf"
-
-
-def choose_array(shapes: dict[str, tuple[int, ...]], key: str | None, source: Source) -> str:
-    """Choose the array that is the stream: ``key=``, else the only one that can be it.
-
-    Parameters
-    ----------
-    shapes : dict
-        Shape of each numeric array.
-    key : str or None
-        The user's choice.
-    source : Source
-        For messages.
-
-    Raises
-    ------
-    InputError
-        If `key` is missing, or several arrays or none qualify.
-    """
-    listing = ", ".join(f"{k} {shape}" for k, shape in shapes.items()) or "none"
-    if key is not None:
-        if key not in shapes:
-            raise InputError(source.path, f"no numeric array {key!r}", f"it holds: {listing}")
-        return key
-    helpers = {*TIME_NAMES, *RATE_NAMES}
-    for wanted in ((2,), (3, 4), (1,)):
-        found = [
-            k for k, s in shapes.items() if _effective_ndim(s) in wanted and k.lower() not in helpers
-        ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise InputError(source.path, f"several arrays: {listing}", "choose one with key=")
-    raise InputError(source.path, f"no array of frames; numeric arrays: {listing}")
-
-
-def _effective_ndim(shape: tuple[int, ...]) -> int:
-    """Return the number of axes, a 1 x 1 matrix (a MATLAB number) counting as none."""
-    return 0 if math.prod(shape) == 1 and len(shape) == 2 else len(shape)
-
-
-def with_companions(
-    values: Array, shapes: dict[str, tuple[int, ...]], load: Loader, source: Source
-) -> Content:
-    """Return the content of a chosen array with times, rate and names found beside it.
-
-    Parameters
-    ----------
-    values : ndarray
-        The chosen array.
-    shapes : dict
-        Shapes of all arrays of the file.
-    load : callable
-        Returns the array of a name.
-    source : Source
-        For messages.
-    """
-    check_ndim(values.shape, kind_of(values.shape), source.path)
-    n_frames = values.shape[0]
-    times: Float64Array | None = None
-    rate: Fraction | None = None
-    columns: tuple[str, ...] = ()
-    for name, shape in shapes.items():
-        if name.lower() in TIME_NAMES and max(shape, default=0) == math.prod(shape) == n_frames:
-            times = np.asarray(load(name), dtype=np.float64).ravel()
-        elif name.lower() in RATE_NAMES and math.prod(shape) == 1:
-            rate = exact_rate(float(load(name).ravel()[0]), source)
-        elif name.lower() == "columns" and values.ndim == 2 and math.prod(shape) == values.shape[1]:
-            columns = tuple(str(c) for c in load(name).ravel())
-    return Content(
-        values, kind_of(values.shape), times, rate, 0.0, columns, converted_note(values.dtype)
-    )
-
-
-def exact_rate(value: float, source: Source) -> Fraction:
-    """Return the rate that a file states as a rational number: 29.97 is 2997/100.
-
-    Raises
-    ------
-    InputError
-        If it is not a positive number.
-    """
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(source.path, f"the rate in the file is {value}")
-    return Fraction(repr(value))
-
+def _member(header: Header) -> Member:
+    return Member(header.shape, "O" if header.dtype.hasobject else header.dtype.kind)

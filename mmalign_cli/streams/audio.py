@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO, Any
 
@@ -17,7 +18,8 @@ from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
 _BLOCK_FRAMES = 1 << 18
-_UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what a program that pipes a WAV leaves in the size field
+# Codecs of a WAV whose block is one frame: of the others, the header does not tell the frames.
+_FRAME_A_BLOCK = frozenset({0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE})
 
 
 def read_audio(source: Source, options: Options, decode_rate: Fraction | None) -> Content:
@@ -56,30 +58,36 @@ def read_audio(source: Source, options: Options, decode_rate: Fraction | None) -
             raise InputError(source.path, f"cannot be decoded: {error}") from None
 
 
+@dataclass(frozen=True)
 class _Riff:
     """Sample rate, and the frames that the data chunk of a WAV promises and really has."""
 
-    def __init__(self, rate: int, promised: int | None, found: int) -> None:
-        self.rate, self.promised, self.found = rate, promised, found
+    rate: int
+    promised: int | None
+    found: int
 
 
 def _riff(file: IO[bytes]) -> _Riff | None:
     """Walk the chunks of a WAV file: libsndfile shortens a cut file without a word."""
-    rate, block_bytes = -1, 1
+    codec, rate, block_bytes = 0, -1, 1
     end = file.seek(0, 2)
     at = 12
     while at + 8 <= end:
         file.seek(at)
         tag, size = struct.unpack("<4sI", file.read(8))
         if tag == b"fmt " and at + 24 <= end:
-            _, _, rate, _, block_bytes = struct.unpack("<HHIIH", file.read(14))
+            codec, _, rate, _, block_bytes = struct.unpack("<HHIIH", file.read(14))
         elif tag == b"data":
-            known = size not in _UNKNOWN_SIZES or end - at - 8 == 0
-            block = max(block_bytes, 1)
-            promised = size // block if known else None
-            return _Riff(rate, promised, min(size, end - at - 8) // block)
+            found, block = end - at - 8, max(block_bytes, 1)
+            known = codec in _FRAME_A_BLOCK and not _is_placeholder(size, found)
+            return _Riff(rate, size // block if known else None, min(size, found) // block)
         at += 8 + size + size % 2
     return None
+
+
+def _is_placeholder(size: int, found: int) -> bool:
+    """Tell whether a size is what a program that pipes a WAV leaves: none, or the largest."""
+    return found > 0 and (size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size <= 0x7FFFFFFF)
 
 
 def _decode(
@@ -100,7 +108,9 @@ def _decode(
     if riff is not None and riff.promised is not None and last == sound.frames:
         promised, found = max(promised, riff.promised - first), min(found, riff.found - first)
     warnings = _truncation(promised, found, source, options)
-    notes = (f"mean of {n_channels} channels",) if n_channels > 1 and options.channel is None else ()
+    notes = (
+        (f"mean of {n_channels} channels",) if n_channels > 1 and options.channel is None else ()
+    )
     start_s = float(Fraction(first) / rate)
     return Content(values, "audio", None, decode_rate or rate, start_s, (), notes, warnings)
 
@@ -160,9 +170,7 @@ def _collect(
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32), n_read
 
 
-def _truncation(
-    promised: int, found: int, source: Source, options: Options
-) -> tuple[str, ...]:
+def _truncation(promised: int, found: int, source: Source, options: Options) -> tuple[str, ...]:
     """Refuse a recording that is shorter than its header says, unless the user allows it."""
     if found >= promised:
         return ()

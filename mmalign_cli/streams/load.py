@@ -8,14 +8,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from mmalign_cli.errors import InputError, did_you_mean
+from mmalign_cli.errors import InputError
 from mmalign_cli.model import BoolArray, Float64Array, FloatArray, Stream, frame_times
+from mmalign_cli.streams.columns import chosen_columns
 from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.registry import format_of, reader_of
 from mmalign_cli.streams.source import Source, open_source
 from mmalign_cli.streams.spec import Options, StreamSpec
-
-_EVEN_WITHIN = 0.01  # of a period: times as exact as that count as evenly spaced
+from mmalign_cli.streams.times import checked_times, even_rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +65,15 @@ def load(spec: StreamSpec, name: str, decode_rate: Fraction | None = None) -> St
 def to_stream(content: Content, source: Source, spec: StreamSpec, name: str) -> Stream:
     """Check content and make it a Stream: orientation, columns, times, cut, missing values."""
     options = spec.options()
-    values = _oriented(content, options)
+    values = content.values
+    if values.ndim == 1:
+        values = values[:, np.newaxis]
     warnings = [*content.warnings, *_looks_transposed(values, content, options, source)]
     frame_shape = values.shape[1:] if content.kind == "images" else ()
     flat = values.reshape(len(values), -1)
     columns = content.columns
     if content.kind == "array" and options.columns is not None:
-        flat, columns = _array_columns(flat, columns, options.columns, source)
+        flat, columns = _array_columns(flat, columns, options.columns, source.path)
     times, rate = _clock(content, len(flat), options, source, warnings)
     frames = _Frames(_as_float(flat, content), times, list(content.notes), warnings)
     frames = _cut(frames, options, source)
@@ -94,13 +96,6 @@ def to_stream(content: Content, source: Source, spec: StreamSpec, name: str) -> 
     )
 
 
-def _oriented(content: Content, options: Options) -> FloatArray:
-    values = content.values
-    if values.ndim == 1:
-        values = values[:, np.newaxis]
-    return values.T if options.transpose and values.ndim == 2 else values
-
-
 def _looks_transposed(
     values: FloatArray, content: Content, options: Options, source: Source
 ) -> list[str]:
@@ -113,18 +108,12 @@ def _looks_transposed(
 
 
 def _array_columns(
-    values: FloatArray, names: tuple[str, ...], wanted: Sequence[str], source: Source
+    values: FloatArray, names: tuple[str, ...], wanted: Sequence[str], subject: str
 ) -> tuple[FloatArray, tuple[str, ...]]:
     """Keep columns of an array by name, or by number from 1 where it has no names."""
-    from fnmatch import fnmatchcase
-
-    known = names or tuple(str(c + 1) for c in range(values.shape[1]))
-    keep: list[int] = []
-    for pattern in wanted:
-        found = [c for c, name in enumerate(known) if fnmatchcase(name, pattern)]
-        if not found:
-            raise InputError(source.path, f"no column {pattern!r}", did_you_mean(pattern, known))
-        keep.extend(c for c in found if c not in keep)
+    keep = chosen_columns(
+        wanted, names or tuple(str(c + 1) for c in range(values.shape[1])), subject
+    )
     return values[:, keep], tuple(names[c] for c in keep) if names else ()
 
 
@@ -139,38 +128,13 @@ def _clock(
 ) -> tuple[Float64Array, Fraction | None]:
     """Return the times of the frames, and their rate where they are evenly spaced."""
     if content.times is not None:
-        times = _checked_times(content.times, source)
-        return times, _even_rate(times)
+        times = checked_times(content.times, source.path)
+        return times, even_rate(times)
     rate = content.rate or options.rate
     if rate is None:
         warnings.append(f"{source.path}: no times in the file, taken as 1 frame a second (rate=)")
         rate = Fraction(1)
     return frame_times(n_frames, rate, content.start_s), rate
-
-
-def _checked_times(times: Float64Array, source: Source) -> Float64Array:
-    bad = np.flatnonzero(~np.isfinite(times))
-    if len(bad):
-        raise InputError(source.path, f"the time of frame {bad[0]} is missing")
-    bad = np.flatnonzero(np.diff(times) <= 0)
-    if len(bad):
-        row = int(bad[0]) + 2
-        verb = "repeat" if times[row - 1] == times[row - 2] else "decrease"
-        raise InputError(source.path, f"times {verb} at row {row}")
-    return times
-
-
-def _even_rate(times: Float64Array) -> Fraction | None:
-    """Return the rate of evenly spaced times, to within what they are written with."""
-    if len(times) < 2:
-        return None
-    period = float(times[-1] - times[0]) / (len(times) - 1)
-    line = times[0] + period * np.arange(len(times))
-    if np.abs(times - line).max() > _EVEN_WITHIN * period + 1e-5:
-        return None
-    exact = Fraction(1 / period)
-    simple = exact.limit_denominator(1001)
-    return simple if abs(simple - exact) < exact / 10**6 else exact
 
 
 def _cut(frames: _Frames, options: Options, source: Source) -> _Frames:
@@ -186,9 +150,7 @@ def _cut(frames: _Frames, options: Options, source: Source) -> _Frames:
     return kept
 
 
-def _mend(
-    frames: _Frames, columns: tuple[str, ...], options: Options, source: Source
-) -> _Frames:
+def _mend(frames: _Frames, columns: tuple[str, ...], options: Options, source: Source) -> _Frames:
     """Treat missing values as ``nan=`` says."""
     bad = ~np.isfinite(frames.values)
     n_bad = int(bad.sum())
@@ -199,7 +161,9 @@ def _mend(
         where = f"row {frame + 1} column {columns[column] if columns else column + 1}"
         value = "value is" if n_bad == 1 else "values are"
         what = f"{n_bad} {value} missing or not finite, first at {where}"
-        raise InputError(source.path, what, "nan=interpolate fills them, nan=drop leaves frames out")
+        raise InputError(
+            source.path, what, "nan=interpolate fills them, nan=drop leaves frames out"
+        )
     if options.nan == "drop":
         kept = frames.keep(~bad.any(axis=1))
         if len(kept.values) == 0:
@@ -225,4 +189,3 @@ def _interpolated(
             raise InputError(source.path, f"column {column} has no value", "leave it out: columns=")
         values[~good, c] = np.interp(frames.times[~good], frames.times[good], values[good, c])
     return values
-

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
+from typing import TypeAlias
 
 from mmalign_cli.errors import InputError, UsageError, did_you_mean
 from mmalign_cli.streams.content import Content
@@ -15,6 +16,8 @@ from mmalign_cli.streams.spec import Options
 
 Reader = Callable[[Source, Options, Fraction | None], Content]
 """``(source, options, decode_rate) -> Content``; `decode_rate` concerns audio alone."""
+Magic: TypeAlias = tuple[tuple[int, bytes], ...]
+"""Byte strings that all stand at their offsets."""
 
 
 @dataclass(frozen=True)
@@ -29,35 +32,40 @@ class Format:
         Name endings, without the dot.
     reader : str
         ``module:function`` of a `Reader`.
-    magic : tuple of (int, bytes)
-        Byte strings that all stand at their offsets in a file of this format.
+    magics : tuple of Magic
+        A file of this format starts with one of them.
     """
 
     label: str
     extensions: tuple[str, ...]
     reader: str
-    magic: tuple[tuple[int, bytes], ...] = ()
+    magics: tuple[Magic, ...] = ()
 
 
 _AUDIO = "mmalign_cli.streams.audio:read_audio"
 _TABLE = "mmalign_cli.streams.table:read_table"
 
+_RIFF, _RF64 = ((0, b"RIFF"), (8, b"WAVE")), ((0, b"RF64"), (8, b"WAVE"))
+_NPY = "mmalign_cli.streams.arrays:read_npy"
+_NPZ = "mmalign_cli.streams.arrays:read_npz"
+_MAT = "mmalign_cli.streams.mat:read_mat"
+
 FORMATS: dict[str, Format] = {
-    "wav": Format("WAV", ("wav", "wave"), _AUDIO, ((0, b"RIFF"), (8, b"WAVE"))),
-    "flac": Format("FLAC", ("flac",), _AUDIO, ((0, b"fLaC"),)),
-    "ogg": Format("Ogg", ("ogg", "oga", "opus"), _AUDIO, ((0, b"OggS"),)),
-    "aiff": Format("AIFF", ("aiff", "aif", "aifc"), _AUDIO, ((0, b"FORM"), (8, b"AIF"))),
-    "mp3": Format("MP3", ("mp3",), _AUDIO, ((0, b"ID3"),)),
-    "npy": Format("NPY", ("npy",), "mmalign_cli.streams.arrays:read_npy", ((0, b"\x93NUMPY"),)),
-    "npz": Format("NPZ", ("npz",), "mmalign_cli.streams.arrays:read_npz", ((0, b"PK\x03\x04"),)),
-    "mat": Format("MAT", ("mat",), "mmalign_cli.streams.mat:read_mat", ((0, b"MATLAB 5.0"),)),
+    "wav": Format("WAV", ("wav", "wave", "bwf", "rf64"), _AUDIO, (_RIFF, _RF64)),
+    "flac": Format("FLAC", ("flac",), _AUDIO, (((0, b"fLaC"),),)),
+    "ogg": Format("Ogg", ("ogg", "oga", "opus"), _AUDIO, (((0, b"OggS"),),)),
+    "aiff": Format("AIFF", ("aiff", "aif", "aifc"), _AUDIO, (((0, b"FORM"), (8, b"AIF")),)),
+    "mp3": Format("MP3", ("mp3",), _AUDIO, (((0, b"ID3"),),)),
+    "npy": Format("NPY", ("npy",), _NPY, (((0, b"\x93NUMPY"),),)),
+    "npz": Format("NPZ", ("npz",), _NPZ, (((0, b"PK\x03\x04"),), ((0, b"PK\x05\x06"),))),
+    "mat": Format("MAT", ("mat",), _MAT, (((0, b"MATLAB 5.0"),),)),
     "csv": Format("CSV", ("csv",), _TABLE),
     "tsv": Format("TSV", ("tsv", "tab"), _TABLE),
     "table": Format("text", ("txt", "dat", "asc"), _TABLE),
 }
 
 # Content that people do give, and that no reader here takes: named, so that the refusal helps.
-FOREIGN: tuple[tuple[str, tuple[tuple[int, bytes], ...]], ...] = (
+FOREIGN: tuple[tuple[str, Magic], ...] = (
     ("HDF5", ((0, b"\x89HDF\r\n\x1a\n"),)),
     ("MATLAB v7.3 (HDF5)", ((0, b"MATLAB 7.3"),)),
     ("an MP4 or QuickTime container", ((4, b"ftyp"),)),
@@ -126,14 +134,14 @@ def reader_of(name: str) -> Reader:
     return reader
 
 
-def _matches(head: bytes, magic: tuple[tuple[int, bytes], ...]) -> bool:
-    return bool(magic) and all(head[at : at + len(mark)] == mark for at, mark in magic)
+def _matches(head: bytes, magic: Magic) -> bool:
+    return all(head[at : at + len(mark)] == mark for at, mark in magic)
 
 
 def _sniff(head: bytes) -> str | None:
     """Return the format whose magic bytes stand in `head`."""
     for name, f in FORMATS.items():
-        if _matches(head, f.magic):
+        if any(_matches(head, magic) for magic in f.magics):
             return name
     is_mpeg_frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
     return "mp3" if is_mpeg_frame else None

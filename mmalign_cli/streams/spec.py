@@ -194,6 +194,8 @@ class StreamSpec:
         parsed: dict[str, Any] = {}
         for name, text in self.given.items():
             parsed[name.replace("-", "_")] = parse_value(name, text)
+        if "rate" in parsed and "hop" not in parsed:
+            parsed["hop"] = 1 / parsed["rate"]  # of audio features, whose file has no frames
         options = Options(**parsed)
         if options.start is not None and options.end is not None and options.end <= options.start:
             raise UsageError("end", f"{options.end:g} s is not after start {options.start:g} s")
@@ -216,7 +218,8 @@ def parse_value(name: str, text: str) -> Any:
 def parse_spec(argument: str, defaults: Mapping[str, str] | None = None) -> StreamSpec:
     """Split ``PATH[,key=value]...``.
 
-    An argument that names an existing file is that file, commas and all.
+    An argument, or its beginning up to a key, that names an existing file is that file, commas
+    and all.
 
     Parameters
     ----------
@@ -237,7 +240,7 @@ def parse_spec(argument: str, defaults: Mapping[str, str] | None = None) -> Stre
     defaults = defaults or {}
     if os.path.lexists(argument):
         return _checked(StreamSpec(argument, dict(defaults)))
-    path, *pairs = _KEY_BOUNDARY.split(argument)
+    path, pairs = _split(argument)
     _reject_unknown_key(path)
     own: dict[str, str] = {}
     for pair in pairs:
@@ -249,6 +252,16 @@ def parse_spec(argument: str, defaults: Mapping[str, str] | None = None) -> Stre
     if not path:
         raise UsageError(argument, "names no file")
     return _checked(StreamSpec(path, {**defaults, **own}))
+
+
+def _split(argument: str) -> tuple[str, list[str]]:
+    """Split at the keys; the longest beginning that names an existing file is the path."""
+    parts = _KEY_BOUNDARY.split(argument)
+    for n in range(len(parts) - 1, 0, -1):
+        path = ",".join(parts[:n])
+        if os.path.lexists(path):
+            return path, parts[n:]
+    return parts[0], parts[1:]
 
 
 def _checked(spec: StreamSpec) -> StreamSpec:
@@ -295,5 +308,3 @@ def _free_name(stem: str, taken: set[str]) -> str:
         name, number = f"{stem}_{number}", number + 1
     taken.add(name)
     return name
-
-

@@ -1,64 +1,42 @@
-"""Text tables: csv, tsv and columns of numbers set apart by blanks.
-
-The text is checked line by line before pandas turns it into numbers, because a parser that
-guesses shifts columns and drops cells in silence.
-"""
+"""Text tables: csv, tsv and columns of numbers set apart by blanks."""
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmalign_cli.errors import InputError, did_you_mean
+from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array
-from mmalign_cli.streams.arrays import TIME_NAMES
+from mmalign_cli.streams.columns import chosen_columns, no_column, shortened
 from mmalign_cli.streams.content import Content
+from mmalign_cli.streams.grid import BLANKS, MISSING, Grid, read_grid
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
+from mmalign_cli.streams.times import checked_times, text_seconds, units_per_second
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_COLUMNS = 65_536
-BLANKS = " "
-_DELIMITERS = (",", ";", "\t", "|")
-_SAMPLE_LINES = 20
-_MISSING = {"", "na", "n/a", "nan", "null", "none", "<na>", "-nan", "#n/a"}
+_TRUTH = {"true": 1.0, "false": 0.0}
+_STARTS_LIKE_NUMBER = r"\s*[-+]?[.,]?\d"
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The cells of a table as text, before numbers are made of them.
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A grid with numbers made of its cells where they are numbers."""
 
-    Parameters
-    ----------
-    names : tuple of str
-        Names of the columns; empty where the table has none.
-    text : str
-        The rows without header, comments and empty lines.
-    lines : sequence of int
-        The line of the file, from 1, of each row.
-    delimiter : str
-        One character; a blank stands for any run of blanks.
-    n_columns : int
-        Number of cells in every row.
-    """
+    grid: Grid
+    frame: pd.DataFrame
+    subject: str
 
-    names: tuple[str, ...]
-    text: str
-    lines: list[int]
-    delimiter: str
-    n_columns: int
-
-    def name(self, column: int) -> str:
-        """Return the name of a column, or its number from 1."""
-        return self.names[column] if self.names else str(column + 1)
+    def line(self, row: int) -> int:
+        """Return the line of the file that holds a row."""
+        return int(self.grid.lines[row])
 
 
 def read_table(source: Source, options: Options, decode_rate: Fraction | None) -> Content:
@@ -69,7 +47,8 @@ def read_table(source: Source, options: Options, decode_rate: Fraction | None) -
     source : Source
         The file.
     options : Options
-        ``time``, ``columns``, ``header``, ``decimal`` and ``encoding`` concern tables.
+        ``time``, ``columns``, ``header``, ``decimal``, ``encoding`` and ``transpose`` concern
+        tables.
     decode_rate : Fraction or None
         Of no meaning here.
 
@@ -83,285 +62,167 @@ def read_table(source: Source, options: Options, decode_rate: Fraction | None) -
     InputError
         With line and column, where the text is not a table of numbers.
     """
-    grid = _split(_decode(source, options), source, options)
-    frame = _parse(grid, source, options)
-    time = _time_column(grid, frame, source, options)
-    keep = _data_columns(grid, frame, time, source, options)
-    values = np.column_stack([_numbers(grid, frame, c, source, options) for c in keep])
-    times = None if time is None else _times(grid, frame, time, source, options)
-    names = tuple(grid.names[c] for c in keep)
-    dropped = frame.shape[1] - len(keep) - (time is not None)
-    notes = [f"{dropped} columns left out"] if dropped and options.columns is None else []
-    if not grid.names:
-        notes.append("no header: the first line is data")
-    return Content(values, "table", times, None, 0.0, names, tuple(notes))
-
-
-def _decode(source: Source, options: Options) -> str:
-    data = source.read(options.max_bytes)
-    hint = "name the text encoding with --encoding"
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") and "16" not in options.encoding:
-        raise InputError(source.path, "not UTF-8 (it looks like UTF-16)", "try --encoding utf-16")
-    try:
-        encoding = {"utf-8": "utf-8-sig", "utf8": "utf-8-sig"}.get(
-            options.encoding.lower(), options.encoding
-        )
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        hint = "try --encoding latin-1, or the encoding that it was saved in"
-        raise InputError(source.path, f"line {line}: not UTF-8", hint) from None
-    except LookupError:
-        raise InputError(source.path, f"unknown encoding {options.encoding!r}", hint) from None
-    nul = text.find("\0")
-    if nul >= 0:
-        line = text.count("\n", 0, nul) + 1
-        column = _count_cells(text[text.rfind("\n", 0, nul) + 1 : nul])
-        raise InputError(source.path, f"line {line} column {column}: NUL byte in the text")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _count_cells(start_of_line: str) -> int:
-    return max(start_of_line.count(d) for d in _DELIMITERS) + 1
-
-
-def _split(text: str, source: Source, options: Options) -> Grid:
-    """Find delimiter and header, and check that every row has as many cells."""
-    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    comments = list(_leading_comments(lines))
-    lines = lines[len(comments) :]
-    if not lines:
-        raise InputError(source.path, "holds no rows")
-    delimiter = _find_delimiter([line for _, line in lines[:_SAMPLE_LINES]], source, options)
-    rows = list(_cells_of(lines, delimiter, source))
-    first = _fields(lines[0][1], delimiter, source, lines[0][0])
-    if len(first) > MAX_COLUMNS:
-        what = f"line {lines[0][0]}: {len(first)} columns, the limit is {MAX_COLUMNS}"
-        raise InputError(source.path, what)
-    has_header = _has_header(first, options)
-    _require_even(rows, len(first), has_header, source)
-    names: tuple[str, ...] = ()
-    if has_header:
-        names = _checked_names(first, lines[0][0], source)
-        lines, rows = lines[1:], rows[1:]
-    elif comments:
-        commented = _fields(comments[-1].lstrip("#% "), delimiter, source, lines[0][0] - 1)
-        names = tuple(commented) if len(set(commented)) == len(first) else ()
-    if not rows:
-        raise InputError(source.path, "holds a header and no rows")
-    body = "\n".join(line for _, line in lines)
-    return Grid(names, body, [n for n, _ in rows], delimiter, len(first))
-
-
-def _leading_comments(lines: list[tuple[int, str]]) -> Iterator[str]:
-    for _, line in lines:
-        if not line.lstrip().startswith(("#", "%")):
-            return
-        yield line.strip()
-
-
-def _find_delimiter(sample: list[str], source: Source, options: Options) -> str:
-    """Return the delimiter that every line of the sample holds, or a blank."""
-    is_tsv = options.format == "tsv" or source.path.lower().endswith((".tsv", ".tab"))
-    order = ("\t", *_DELIMITERS) if is_tsv else _DELIMITERS
-    candidates = [d for d in order if d != options.decimal]
-    for delimiter in candidates:
-        if all(delimiter in line for line in sample):
-            if delimiter == "," and all(";" in line for line in sample):
-                continue  # decimal commas between semicolons
-            return delimiter
-    if any(d in sample[0] for d in candidates):
-        return next(d for d in candidates if d in sample[0])
-    return BLANKS
-
-
-def _fields(line: str, delimiter: str, source: Source, number: int) -> list[str]:
-    """Split one line into cells."""
-    if delimiter == BLANKS:
-        return line.split()
-    if '"' not in line:
-        return [cell.strip() for cell in line.split(delimiter)]
-    try:
-        return next(iter(csv.reader([line], delimiter=delimiter, strict=True)))
-    except csv.Error:
-        column = _count_cells(line[: line.rfind('"')])
-        what = f"line {number} column {column}: a quote is opened and not closed"
-        raise InputError(source.path, what) from None
-
-
-def _cells_of(
-    lines: list[tuple[int, str]], delimiter: str, source: Source
-) -> Iterator[tuple[int, int]]:
-    """Yield line number and number of cells of every row."""
-    for number, line in lines:
-        if delimiter == BLANKS or '"' in line:
-            yield number, len(_fields(line, delimiter, source, number))
-        else:
-            yield number, line.count(delimiter) + 1
-
-
-def _has_header(first: list[str], options: Options) -> bool:
-    """Tell whether the first row holds names: it does if a cell is neither number nor missing."""
-    if options.header is not None:
-        return options.header
-    return not all(_is_number(cell, options) or cell.lower() in _MISSING for cell in first)
-
-
-def _is_number(cell: str, options: Options) -> bool:
-    try:
-        float(cell.replace(options.decimal, ".") if options.decimal != "." else cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _require_even(
-    rows: list[tuple[int, int]], n_columns: int, has_header: bool, source: Source
-) -> None:
-    for number, count in rows:
-        if count != n_columns:
-            fields = "1 field" if count == 1 else f"{count} fields"
-            first = "header" if has_header else f"line {rows[0][0]}"
-            raise InputError(source.path, f"line {number}: {fields}, {first} has {n_columns}")
-
-
-def _checked_names(cells: list[str], line: int, source: Source) -> tuple[str, ...]:
-    """Return the names of a header, empty ones numbered; refuse a name given twice."""
-    names: list[str] = []
-    for column, cell in enumerate(cells, 1):
-        name = cell.strip() or f"column{column}"
-        if name in names:
-            what = f"line {line} column {column}: a second column is called {name!r}"
-            raise InputError(source.path, what, "rename one of them")
-        names.append(name)
-    return tuple(names)
+    grid = read_grid(source, options)
+    table = _Table(grid, _parse(grid, source, options), source.path)
+    time = _time_column(table, options)
+    keep = _data_columns(table, time, options)
+    values = np.column_stack([_numbers(table, c) for c in keep])
+    times = None if time is None else _times(table, time)
+    names = tuple(grid.names[c] for c in keep) if grid.names else ()
+    notes = (*grid.notes, *_left_out(table, time, keep, options))
+    if options.transpose:
+        if times is not None:
+            what = "has a time column: it cannot be transposed"
+            raise InputError(source.path, what, "time=none treats it as data")
+        values, names = values.T, ()
+    return Content(values, "table", times, None, 0.0, names, notes)
 
 
 def _parse(grid: Grid, source: Source, options: Options) -> pd.DataFrame:
     """Let pandas make numbers of the cells; columns with any text stay text."""
     import pandas as pd
 
+    exact: dict[str, Any] = {}
+    if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):
+        exact = {"float_precision": "round_trip"}  # what later versions do unasked
     try:
-        frame = pd.read_csv(
-            io.StringIO(grid.text),
+        frame: pd.DataFrame = pd.read_csv(
+            io.BytesIO(grid.body),
             header=None,
             sep=r"\s+" if grid.delimiter == BLANKS else grid.delimiter,
             decimal=options.decimal,
+            na_values=[*MISSING, *(cell.upper() for cell in MISSING)],
             skipinitialspace=True,
-            float_precision="round_trip",
+            skip_blank_lines=False,
             low_memory=False,
+            **exact,
         )
     except (pd.errors.ParserError, ValueError) as error:
         raise InputError(source.path, f"is not a table: {error}") from None
     if frame.shape != (len(grid.lines), grid.n_columns):
-        raise InputError(source.path, "is not a table: a quoted cell goes over several lines")
+        raise InputError(source.path, "is not a table: its rows and columns cannot be told apart")
     return frame
 
 
-def _time_column(
-    grid: Grid, frame: pd.DataFrame, source: Source, options: Options
-) -> int | None:
+def _time_column(table: _Table, options: Options) -> int | None:
     """Return the column that holds the times: ``time=``, else by its name."""
-    if options.time is not None:
-        if options.time in grid.names:
-            return grid.names.index(options.time)
-        if options.time == "none":
-            return None
-        if options.time.isdecimal() and 1 <= int(options.time) <= grid.n_columns:
-            return int(options.time) - 1
-        raise _no_column(options.time, grid, source)
-    named = [c for c, name in enumerate(grid.names) if name.lower() in TIME_NAMES]
-    return named[0] if named else None
+    grid = table.grid
+    if options.time is None:
+        named = (c for c, name in enumerate(grid.names) if units_per_second(name) is not None)
+        return next(named, None)
+    if options.time in grid.names:
+        return grid.names.index(options.time)
+    if options.time == "none":
+        return None
+    if options.time.isdecimal() and 1 <= int(options.time) <= grid.n_columns:
+        return int(options.time) - 1
+    raise no_column(options.time, grid.known, table.subject)
 
 
-def _no_column(name: str, grid: Grid, source: Source) -> InputError:
-    known = grid.names or tuple(str(c + 1) for c in range(grid.n_columns))
-    more = ", ..." if len(known) > 12 else ""
-    hint = did_you_mean(name, known) or f"columns: {', '.join(known[:12])}{more}"
-    return InputError(source.path, f"no column {name!r}", hint)
-
-
-def _data_columns(
-    grid: Grid, frame: pd.DataFrame, time: int | None, source: Source, options: Options
-) -> list[int]:
+def _data_columns(table: _Table, time: int | None, options: Options) -> list[int]:
     """Return the columns to keep: those asked for, else every numeric one but time."""
     if options.columns is not None:
-        return _chosen(grid, source, options.columns)
-    keep = [c for c in range(grid.n_columns) if c != time and not _is_labels(grid, frame, c)]
+        return chosen_columns(options.columns, table.grid.known, table.subject)
+    others = [c for c in range(table.grid.n_columns) if c != time]
+    if not others:
+        raise InputError(table.subject, "holds times and no values", "time=none keeps the column")
+    keep = [c for c in others if not (_is_labels(table, c) or _is_no_data(table, c))]
     if not keep:
-        if time is not None and grid.n_columns == 1:
-            raise InputError(source.path, "holds times and no values", "time=none keeps the column")
-        text = next(c for c in range(grid.n_columns) if c != time)
-        raise _not_a_number(grid, frame, text, 0, source, options)
+        raise _not_a_number(table, others[0], 0)
     return keep
 
 
-def _chosen(grid: Grid, source: Source, patterns: tuple[str, ...]) -> list[int]:
-    from fnmatch import fnmatchcase
-
-    known = grid.names or tuple(str(c + 1) for c in range(grid.n_columns))
-    keep: list[int] = []
-    for pattern in patterns:
-        found = [c for c, name in enumerate(known) if fnmatchcase(name, pattern)]
-        if not found:
-            raise _no_column(pattern, grid, source)
-        keep.extend(c for c in found if c not in keep)
-    return keep
-
-
-def _is_labels(grid: Grid, frame: pd.DataFrame, column: int) -> bool:
+def _is_labels(table: _Table, column: int) -> bool:
     """Tell whether a column holds labels: text, and not one cell that is or means a number."""
-    cells = frame[column]
+    cells = table.frame[column]
     if cells.dtype.kind in "biuf":
         return False
     present = cells.dropna().astype(str)
-    starts_like_number = present.str.match(r"\s*[-+]?[.,]?\d")
-    return not bool(starts_like_number.any())
+    if present.str.lower().isin(list(_TRUTH)).all():
+        return False
+    return not bool(present.str.match(_STARTS_LIKE_NUMBER).any())
 
 
-def _numbers(
-    grid: Grid, frame: pd.DataFrame, column: int, source: Source, options: Options
-) -> Float64Array:
+def _is_no_data(table: _Table, column: int) -> bool:
+    """Tell whether a nameless column is pandas' row count, or follows a trailing delimiter."""
+    grid, cells = table.grid, table.frame[column]
+    if column not in grid.nameless or grid.n_columns == 1:
+        return False
+    if column == grid.n_columns - 1 and bool(cells.isna().all()):
+        return True
+    is_index = column == 0 and bool(grid.names) and cells.dtype.kind in "iu"
+    return is_index and bool((cells.to_numpy() == np.arange(len(cells))).all())
+
+
+def _left_out(
+    table: _Table, time: int | None, keep: Sequence[int], options: Options
+) -> tuple[str, ...]:
+    """Return a note of the columns that are not numbers."""
+    if options.columns is not None:
+        return ()
+    kept = {time, *keep}
+    names = [name for c, name in enumerate(table.grid.known) if c not in kept]
+    return (f"columns left out: {shortened(names)}",) if names else ()
+
+
+def _numbers(table: _Table, column: int) -> Float64Array:
     """Return a column as float64 (n_rows,), missing cells NaN; refuse text."""
     import pandas as pd
 
-    cells = frame[column]
+    cells = table.frame[column]
     if cells.dtype.kind in "biuf":
         return cells.to_numpy(dtype=np.float64)
     text = cells.astype(object)
-    numbers = pd.to_numeric(text, errors="coerce")
-    bad = np.flatnonzero(numbers.isna().to_numpy() & text.notna().to_numpy())
+    lower = text.astype(str).str.strip().str.lower()
+    numbers = pd.to_numeric(text.where(~lower.isin(list(_TRUTH)), lower.map(_TRUTH)), "coerce")
+    values = numbers.to_numpy(dtype=np.float64)
+    bad = np.flatnonzero(np.isnan(values) & text.notna().to_numpy())
     if len(bad):
-        raise _not_a_number(grid, frame, column, int(bad[0]), source, options)
-    return numbers.to_numpy(dtype=np.float64)
+        raise _not_a_number(table, column, int(bad[0]))
+    return values
 
 
-def _not_a_number(
-    grid: Grid, frame: pd.DataFrame, column: int, row: int, source: Source, options: Options
-) -> InputError:
-    cell = str(frame[column].iloc[row])
-    what = f"line {grid.lines[row]} column {grid.name(column)}: {cell!r} is not a number"
-    looks_decimal = "," in cell and _is_number(cell.replace(",", "."), options)
-    hint = "try --decimal ," if looks_decimal else "choose the columns with columns=A+B"
-    return InputError(source.path, what, hint)
+def _not_a_number(table: _Table, column: int, row: int) -> InputError:
+    cell = str(table.frame[column].iloc[row])
+    name = table.grid.known[column]
+    what = f"line {table.line(row)} column {name}: {cell!r} is not a number"
+    if "," in cell and _is_number(cell.replace(",", ".")):
+        return InputError(table.subject, what, "try --decimal ,")
+    return InputError(table.subject, what, "choose the columns with columns=A+B")
 
 
-def _times(
-    grid: Grid, frame: pd.DataFrame, column: int, source: Source, options: Options
-) -> Float64Array:
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _times(table: _Table, column: int) -> Float64Array:
     """Return the times in seconds; refuse any that do not increase."""
-    times = _numbers(grid, frame, column, source, options)
-    hint = f"time=none treats column {grid.name(column)} as data"
-    bad = np.flatnonzero(~np.isfinite(times))
-    if len(bad):
-        what = f"line {grid.lines[bad[0]]}: the time is missing (row {bad[0] + 1})"
-        raise InputError(source.path, what, hint)
-    steps = np.diff(times)
-    bad = np.flatnonzero(steps <= 0)
-    if len(bad):
-        row = int(bad[0]) + 1
-        verb = "repeat" if steps[bad[0]] == 0 else "decrease"
-        raise InputError(
-            source.path, f"times {verb} at row {row + 1} (line {grid.lines[row]})", hint
-        )
-    return times
+    name = table.grid.known[column]
+    cells = table.frame[column]
+    if _holds_dates(cells):
+        times = text_seconds(cells.astype(str))
+        _require_times(table, column, np.isnan(times) & cells.notna().to_numpy())
+    else:
+        times = _numbers(table, column) / (units_per_second(name) or 1)
+    hint = f"time=none treats column {name} as data"
+    return checked_times(times, table.subject, table.grid.lines, hint)
+
+
+def _holds_dates(cells: pd.Series[Any]) -> bool:
+    """Tell whether a column looks like clock times or dates."""
+    if cells.dtype.kind in "biuf":
+        return False
+    return bool(cells.astype(str).str.match(r"\d+:\d\d|\d{4}-\d\d").any())
+
+
+def _require_times(table: _Table, column: int, bad: np.ndarray[Any, Any]) -> None:
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        cell = str(table.frame[column].iloc[int(rows[0])])
+        where = f"line {table.line(int(rows[0]))} column {table.grid.known[column]}"
+        hint = "times are seconds, 1:02:03.5 or 2024-05-06T07:08:09.5"
+        raise InputError(table.subject, f"{where}: {cell!r} is not a time", hint)

@@ -29,7 +29,8 @@ def common_times(path: WarpingPath) -> Float64Array:
     seconds = reference[moves]
     last = float(seconds[-1] - seconds[-2]) if len(seconds) > 1 else 1.0
     steps = np.append(steps, path.n_steps)
-    return np.interp(np.arange(path.n_steps), steps, np.append(seconds, seconds[-1] + last))
+    ends = np.append(seconds, seconds[-1] + last)
+    return np.asarray(np.interp(np.arange(path.n_steps), steps, ends), dtype=np.float64)
 
 
 def nearest_frames(stream: Stream, times_s: Float64Array) -> IntArray:

@@ -56,8 +56,7 @@ def to_document(alignment: Alignment, with_path: bool = True) -> dict[str, Any]:
         if path is None
         else {"frames": path.frames.tolist(), "times": path.times.tolist()},
         "time_maps": [
-            {"stream": m.stream, "to": m.to, "knots": m.knots.tolist()}
-            for m in alignment.time_maps
+            {"stream": m.stream, "to": m.to, "knots": m.knots.tolist()} for m in alignment.time_maps
         ],
         "cost": {
             "total": alignment.cost.total,

@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 
-from mmalign_cli.model import Stream
+from mmalign_cli.model import Array, Stream
 from mmalign_cli.write.atomic import atomic_file
 from mmalign_cli.write.path import csv_text, ending_of
 
@@ -28,9 +28,13 @@ def _write_npy(file: IO[bytes], stream: Stream) -> None:
 
 
 def _write_npz(file: IO[bytes], stream: Stream) -> None:
-    parts = {"values": stream.values, "times": stream.times, "columns": np.array(stream.columns)}
+    parts: dict[str, Array] = {
+        "values": stream.values,
+        "times": stream.times,
+        "columns": np.array(stream.columns),
+    }
     if stream.rate is not None:
-        parts["rate"] = np.float64(stream.rate)
+        parts["rate"] = np.array(float(stream.rate))
     np.savez_compressed(file, **parts)  # type: ignore[arg-type]
 
 

@@ -87,10 +87,9 @@ def write_plot(
             figure.savefig(file, format=kind, metadata={dated: None} if dated else None)
 
 
-def _draw(
-    figure: Figure, alignment: Alignment, streams: list[Stream], local: Float64Array
-) -> None:
-    left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.15))
+def _draw(figure: Figure, alignment: Alignment, streams: list[Stream], local: Float64Array) -> None:
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.0, 1.15))
+    left, right = parts
     _draw_matrix(left, alignment, streams, local)
     _draw_strips(right, alignment, streams)
     figure.suptitle(_title(alignment), fontsize=10.5)
@@ -192,4 +191,5 @@ def _standardised(values: Array) -> Float64Array:
     if largest > 0 and math.isfinite(largest):
         values = values / largest
     deviation = values.std(axis=0)
-    return (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    scaled = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    return np.asarray(scaled, dtype=np.float64)

@@ -18,7 +18,9 @@ def summary(alignment: Alignment) -> str:
         both = (moves > 0).all(axis=1).mean() if len(moves) else 1.0
         lines.append(f"path   {alignment.path.n_steps} steps, {both:.0%} of them move all streams")
     cost = alignment.cost
-    how = ", ".join(str(alignment.parameters[k]) for k in ("metric", "step") if k in alignment.parameters)
+    how = ", ".join(
+        str(alignment.parameters[k]) for k in ("metric", "step") if k in alignment.parameters
+    )
     normalized = "" if cost.normalized is None else f", normalized {cost.normalized:.6g}"
     lines.append(f"cost   total {cost.total:.6g}, mean {cost.mean:.4g}{normalized} ({how})")
     lines += [_time_map(m) for m in alignment.time_maps]
@@ -53,7 +55,9 @@ def errors_text(errors: Errors) -> str:
     lines.append(f"mean error        {errors.mean_abs_frames:.4g} frames of the reference")
     median, p90 = errors.median_abs_seconds * 1000, errors.p90_abs_seconds * 1000
     lines.append(f"median, 90 %      {median:.3g} ms, {p90:.3g} ms")
-    within = (f"{share:.1%} within {float(t) * 1000:g} ms" for t, share in errors.share_within.items())
+    within = (
+        f"{share:.1%} within {float(t) * 1000:g} ms" for t, share in errors.share_within.items()
+    )
     lines.append(f"share             {', '.join(within)}")
     lines.append(f"points            {errors.points}")
     return "\n".join(lines)

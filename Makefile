@@ -1,0 +1,49 @@
+# Every target makes the virtual environment that it needs: nothing has to be set up before.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/demo
+	mkdir -p demo
+	$(BIN)/mmalign dtw sample_data/piece_take1.wav sample_data/piece_take2.wav --force \
+		-o demo/alignment.json --path demo/path.csv --plot demo/alignment.png
+	@echo
+	@echo "Errors against the true times of sample_data/piece_truth.csv:"
+	$(BIN)/mmalign evaluate demo/alignment.json sample_data/piece_truth.csv
+	@echo
+	@echo "The picture is demo/alignment.png, the path demo/path.csv, all of it demo/alignment.json."
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/test
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/accuracy.py
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/python:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/demo: $(VENV)/python pyproject.toml
+	$(BIN)/pip install -q -e ".[plot]"
+	touch $@
+
+$(VENV)/test: $(VENV)/python pyproject.toml
+	$(BIN)/pip install -q -e ".[plot,test]"
+	touch $@
+
+$(VENV)/lint: $(VENV)/python pyproject.toml
+	$(BIN)/pip install -q -e ".[plot,test,lint]"
+	touch $@

@@ -1,0 +1,141 @@
+"""Times: how a time column is recognised, its unit, clock times as text, and even spacing."""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmalign_cli.errors import InputError
+from mmalign_cli.model import Array, Float64Array, IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PER_SECOND = {"s": 1, "sec": 1, "secs": 1, "seconds": 1}
+_PER_SECOND |= {"ms": 10**3, "msec": 10**3, "milliseconds": 10**3}
+_PER_SECOND |= {"us": 10**6, "µs": 10**6, "microseconds": 10**6, "ns": 10**9, "nanoseconds": 10**9}  # noqa: RUF001
+_UNITS = "|".join(_PER_SECOND)
+_TIME_NAME = re.compile(
+    r"%?(?:time|times|t|timestamps?|time[ _]?stamps?|seconds|secs?)"
+    rf"(?:[ _.-](?P<unit>{_UNITS})|[ _]?[(\[](?P<bracketed>{_UNITS})[)\]])?",
+    re.IGNORECASE,
+)
+RATE_NAMES = frozenset({"rate", "fs", "fps", "sr", "sample_rate", "frame_rate"})
+
+_EVEN_WITHIN = 0.01  # of a period: times as exact as that count as evenly spaced
+_CLOCK = r"\d+:\d\d:\d\d(?:\.\d*)?"
+
+
+def units_per_second(name: str) -> int | None:
+    """Return how many units of a column called `name` make a second; None: it is no time column.
+
+    Examples
+    --------
+    >>> units_per_second("Time"), units_per_second("t_ms"), units_per_second("time [us]")
+    (1, 1000, 1000000)
+    >>> units_per_second("tension") is None
+    True
+    """
+    match = _TIME_NAME.fullmatch(name.strip())
+    if match is None:
+        return None
+    return _PER_SECOND[(match["unit"] or match["bracketed"] or "s").lower()]
+
+
+def numeric_seconds(times: Array, name: str) -> Float64Array:
+    """Return numbers or dates of an array called `name` as seconds, (n_frames,).
+
+    Dates count from 1970. The unit is the one that the name states, else seconds.
+    """
+    if times.dtype.kind == "M":
+        return _seconds_of_dates(times)
+    return np.asarray(times, dtype=np.float64) / (units_per_second(name) or 1)
+
+
+def _seconds_of_dates(dates: Array) -> Float64Array:
+    nanoseconds = dates.astype("datetime64[ns]")
+    seconds = nanoseconds.astype(np.int64) / 1e9
+    return np.where(np.isnat(nanoseconds), np.nan, seconds)
+
+
+def text_seconds(cells: pd.Series[str]) -> Float64Array:
+    """Return clock times or ISO 8601 dates as seconds, (n_rows,); NaN where a cell is neither.
+
+    ``1:02:03.5`` counts from 0; dates count from 1970, in UTC unless they name a zone.
+    """
+    import pandas as pd
+
+    if cells.str.fullmatch(_CLOCK).all():
+        parts = cells.str.split(":", expand=True).to_numpy(dtype=np.float64)
+        return np.asarray(parts @ np.array([3600.0, 60.0, 1.0]))
+    dates = pd.to_datetime(cells, utc=True, format="ISO8601", errors="coerce")
+    return _seconds_of_dates(dates.dt.tz_localize(None).to_numpy())
+
+
+def checked_times(
+    times: Float64Array, subject: str, lines: IntArray | None = None, hint: str | None = None
+) -> Float64Array:
+    """Return `times` if each is finite and later than the one before.
+
+    Parameters
+    ----------
+    times : ndarray, shape (n_frames,)
+        Seconds.
+    subject : str
+        The file, for messages.
+    lines : ndarray, shape (n_frames,), optional
+        The line of the file of each.
+    hint : str, optional
+        What to do where they are not.
+
+    Raises
+    ------
+    InputError
+        Naming the first row, from 1, that is not.
+    """
+
+    def row(k: int) -> str:
+        return f"row {k + 1}" + ("" if lines is None else f" (line {lines[k]})")
+
+    bad = np.flatnonzero(~np.isfinite(times))
+    if len(bad):
+        raise InputError(subject, f"the time is missing at {row(bad[0])}", hint)
+    steps = np.diff(times)
+    bad = np.flatnonzero(steps <= 0)
+    if len(bad):
+        verb = "repeat" if steps[bad[0]] == 0 else "decrease"
+        raise InputError(subject, f"times {verb} at {row(bad[0] + 1)}", hint)
+    return times
+
+
+def even_rate(times: Float64Array) -> Fraction | None:
+    """Return the frames per second of evenly spaced times, None where they are not even.
+
+    The rate is a simple fraction where one fits the times as closely as they are written.
+    """
+    if len(times) < 2:
+        return None
+    period = float(times[-1] - times[0]) / (len(times) - 1)
+    line = times[0] + period * np.arange(len(times))
+    if np.abs(times - line).max() > _EVEN_WITHIN * period + 1e-5:
+        return None
+    exact = Fraction(1 / period)
+    simple = exact.limit_denominator(1001)
+    return simple if abs(simple - exact) < exact / 10**6 else exact
+
+
+def exact_rate(value: float, subject: str) -> Fraction:
+    """Return the rate that a file states as a rational number: 29.97 is 2997/100.
+
+    Raises
+    ------
+    InputError
+        If it is not a positive number.
+    """
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(subject, f"the rate in the file is {value}")
+    return Fraction(repr(value))

@@ -1,0 +1,292 @@
+"""DTW against dtw-python, against the slow twin, and against every path there is."""
+
+from __future__ import annotations
+
+import warnings
+
+import hypothesis.strategies as st
+import naive
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from mmalign_cli.align.dtw import dtw, is_feasible, local_costs, smallest_radius
+from mmalign_cli.align.metrics import METRICS, comparable
+from mmalign_cli.align.steps import STEP_PATTERNS
+from mmalign_cli.align.windows import (
+    everything,
+    from_mask,
+    itakura,
+    sakoe_chiba,
+    slanted,
+)
+from mmalign_cli.errors import AlignmentError, InputError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import dtw as dtw_python
+
+MOVES = {
+    name: [(s.reference, s.query, s.weight) for s in p.steps] for name, p in STEP_PATTERNS.items()
+}
+TOTAL = 1e-9  # relative agreement of totals with an independent program
+
+
+def random_pair(rng, d=None, low=1, high=40):
+    n, m = rng.integers(low, high, 2)
+    d = int(rng.integers(1, 5)) if d is None else d
+    return rng.normal(size=(n, d)).cumsum(0), rng.normal(size=(m, d)).cumsum(0)
+
+
+def as_mask(window, m):
+    columns = np.arange(m)
+    inside = (window.lo[:, None] <= columns) & (columns < window.hi[:, None])
+    return inside & window.mask if window.mask.size else inside
+
+
+def peer_total(cost, step, allowed):
+    """Total and normalised distance by dtw-python: its query is ours, its reference too."""
+    chosen = {name: getattr(dtw_python, name) for name in STEP_PATTERNS}[step]
+    found = dtw_python.dtw(
+        cost.T,
+        step_pattern=chosen,
+        window_type=lambda iw, jw, query_size, reference_size: allowed.T[iw, jw],
+    )
+    return found.distance, found.normalizedDistance
+
+
+def random_window(rng, n, m):
+    kind = rng.integers(0, 5)
+    if kind == 0:
+        return everything(n, m)
+    if kind == 1:
+        return sakoe_chiba(n, m, int(abs(n - m) + rng.integers(0, 5)))
+    if kind == 2:
+        return slanted(n, m, int(rng.integers(1, 8)))
+    if kind == 3:
+        return itakura(n, m, float(rng.uniform(1.5, 4)))
+    mask = rng.random((n, m)) < 0.9
+    mask[0, 0] = mask[-1, -1] = True
+    return from_mask(mask, n, m, "mask")
+
+
+@pytest.mark.parametrize("step", STEP_PATTERNS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_agrees_with_dtw_python(step, metric):
+    """30 cases of each of 18 combinations, 540 in all: same total, and a path that costs it."""
+    rng = np.random.default_rng([len(step), len(metric)])
+    compared = 0
+    while compared < 30:
+        x, y = random_pair(rng, d=3)
+        window = random_window(rng, len(x), len(y))
+        allowed = as_mask(window, len(y))
+        cost = naive.local_costs(x, y, metric)
+        try:
+            total, normalized = peer_total(cost, step, allowed)
+        except ValueError:  # its way to say that no path exists
+            with pytest.raises(AlignmentError):
+                dtw(x, y, metric=metric, step=step, window=window)
+            continue
+        warp = dtw(x, y, metric=metric, step=step, window=window)
+        compared += 1
+        assert warp.cost.total == pytest.approx(total, rel=TOTAL, abs=1e-12)
+        assert naive.path_total(cost, warp.frames, MOVES[step]) == pytest.approx(
+            total, rel=TOTAL, abs=1e-12
+        )
+        assert allowed[warp.frames[:, 0], warp.frames[:, 1]].all()
+        if warp.cost.normalized is None:
+            assert np.isnan(normalized)
+        else:
+            assert warp.cost.normalized == pytest.approx(normalized, rel=TOTAL, abs=1e-12)
+
+
+def test_built_in_windows_of_dtw_python_are_ours():
+    """sakoe-chiba and slanted mean the same cells there and here, to the cell."""
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        n, m = (int(v) for v in rng.integers(2, 40, 2))
+        radius = int(rng.integers(0, 12))
+        query, reference = np.meshgrid(np.arange(m), np.arange(n))
+        for ours, theirs in ((sakoe_chiba, "sakoeChibaWindow"), (slanted, "slantedBandWindow")):
+            inside = getattr(dtw_python.window, theirs)(
+                query, reference, query_size=m, reference_size=n, window_size=radius
+            )
+            np.testing.assert_array_equal(as_mask(ours(n, m, radius), m), inside)
+
+
+small_ints = st.integers(-3, 3).map(float)
+
+
+@st.composite
+def cases(draw):
+    """Short integer streams, full of ties, with every pattern, window and penalty."""
+    d = draw(st.integers(1, 3))
+    rows = st.lists(st.lists(small_ints, min_size=d, max_size=d), min_size=1, max_size=9)
+    x, y = np.array(draw(rows)), np.array(draw(rows))
+    mask = draw(
+        st.lists(
+            st.lists(st.booleans(), min_size=len(y), max_size=len(y)),
+            min_size=len(x),
+            max_size=len(x),
+        )
+    )
+    step = draw(st.sampled_from(sorted(STEP_PATTERNS)))
+    metric = draw(st.sampled_from(["sqeuclidean", "euclidean", "cityblock", "chebyshev"]))
+    penalty = draw(st.sampled_from([0.0, 0.5, 2.0]))
+    return x, y, np.array(mask) | draw(st.booleans()), step, metric, penalty
+
+
+@given(cases())
+@settings(max_examples=400, deadline=None)
+def test_slow_twin(case):
+    x, y, allowed, step, metric, penalty = case
+    cost = naive.local_costs(x, y, metric)
+    table = naive.accumulate(cost, MOVES[step], allowed, penalty)
+    window = from_mask(allowed, len(x), len(y), "mask")
+    assert is_feasible(window, step, len(y)) == np.isfinite(table[-1, -1])
+    if not np.isfinite(table[-1, -1]):
+        with pytest.raises(AlignmentError):
+            dtw(x, y, metric=metric, step=step, window=window, penalty=penalty)
+        return
+    warp = dtw(
+        x, y, metric=metric, step=step, window=window, penalty=penalty, keep_accumulated=True
+    )
+    np.testing.assert_allclose(warp.accumulated, table, rtol=1e-12)
+    found = naive.path_total(cost, warp.frames, MOVES[step], penalty)
+    assert found == pytest.approx(table[-1, -1], rel=1e-12)
+    assert warp.cost.total + warp.cost.penalty == pytest.approx(found, rel=1e-12)
+    assert tuple(warp.frames[0]) == (0, 0)
+    assert tuple(warp.frames[-1]) == (len(x) - 1, len(y) - 1)
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None)
+def test_no_path_is_cheaper(case):
+    x, y, _, step, metric, penalty = case
+    x, y = x[:5], y[:5]
+    best = naive.best_by_enumeration(naive.local_costs(x, y, metric), MOVES[step], penalty)
+    if not np.isfinite(best):
+        with pytest.raises(AlignmentError):
+            dtw(x, y, metric=metric, step=step, penalty=penalty)
+    else:
+        warp = dtw(x, y, metric=metric, step=step, penalty=penalty)
+        assert warp.cost.total + warp.cost.penalty == pytest.approx(best, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("step", STEP_PATTERNS)
+def test_identical_streams_cost_nothing_and_give_the_diagonal(metric, step):
+    x = np.random.default_rng(1).normal(size=(50, 4)) * 1e6
+    warp = dtw(x, x.copy(), metric=metric, step=step)
+    assert warp.cost.total == 0.0
+    np.testing.assert_array_equal(warp.frames, np.repeat(np.arange(50), 2).reshape(-1, 2))
+
+
+@pytest.mark.parametrize("step", STEP_PATTERNS)
+def test_ties_go_to_the_step_that_stands_first(step):
+    """All costs equal 0: the path takes the diagonal as long as it can, from the end."""
+    x = np.zeros((6, 1))
+    warp = dtw(x, np.zeros((4, 1)), step=step)
+    moves = np.diff(warp.frames, axis=0)[::-1].tolist()
+    assert moves[:3] == [[1, 1]] * 3 or step == "asymmetric"
+    assert warp.cost.total == 0.0
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_local_costs_are_those_of_scipy(metric):
+    x, y = random_pair(np.random.default_rng(2), d=5, low=10)
+    np.testing.assert_allclose(
+        local_costs(x, y, metric), naive.local_costs(x, y, metric), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_cosine_of_zero_frames():
+    x = np.array([[0.0, 0.0], [1.0, 0.0]])
+    np.testing.assert_allclose(local_costs(x, x, "cosine"), [[0, 1], [1, 0]], atol=1e-15)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("scale", [1e-300, 1e-142, 1e-100, 1e140, 1e300])
+def test_extreme_values_keep_the_path(metric, scale):
+    """Squares of 1e-170 vanish and squares of 1e160 overflow: a true path or a clear no."""
+    x, y = random_pair(np.random.default_rng(3), d=2, low=20)
+    x, y = x / 16, y / 16
+    expected = dtw(x, y, metric=metric).frames
+    if METRICS[metric].degree * abs(np.log10(scale)) > 285:
+        with pytest.raises(InputError, match=r"overflow|vanish"):
+            dtw(x * scale, y * scale, metric=metric)
+        return
+    warp = dtw(x * scale, y * scale, metric=metric)
+    assert np.isfinite(warp.cost.total)
+    np.testing.assert_array_equal(warp.frames, expected)
+
+
+def test_penalty_is_not_part_of_the_total():
+    x, y = random_pair(np.random.default_rng(4), low=20)
+    warp = dtw(x, y, penalty=3.0)
+    bent = (np.diff(warp.frames, axis=0) != 1).any(axis=1).sum()
+    assert warp.cost.penalty == 3.0 * bent
+    cost = naive.local_costs(x, y, "sqeuclidean")
+    assert warp.cost.total == pytest.approx(cost[tuple(warp.frames.T)].sum())
+
+
+@pytest.mark.parametrize("name", ["sakoe-chiba", "slanted"])
+@pytest.mark.parametrize("step", STEP_PATTERNS)
+def test_smallest_radius_is_the_smallest(name, step):
+    rng = np.random.default_rng(6)
+    band = {"sakoe-chiba": sakoe_chiba, "slanted": slanted}[name]
+    for _ in range(10):
+        n, m = (int(v) for v in rng.integers(1, 30, 2))
+
+        def holds_path(radius, n=n, m=m):
+            allowed = as_mask(band(n, m, radius), m)
+            return np.isfinite(naive.accumulate(np.zeros((n, m)), MOVES[step], allowed)[-1, -1])
+
+        expected = next((r for r in range(max(n, m) + 1) if holds_path(r)), None)
+        assert smallest_radius(name, n, m, step) == expected
+
+
+def test_windows_are_what_their_formulae_say():
+    rng = np.random.default_rng(7)
+    for _ in range(40):
+        n, m = (int(v) for v in rng.integers(2, 30, 2))
+        r, s = int(rng.integers(0, 10)), float(rng.choice([1.5, 2.0, 3.0]))
+        line = (n - 1) / (m - 1)
+        expected = naive.band(n, m, lambda i, j, r=r: abs(i - j) <= r)
+        np.testing.assert_array_equal(as_mask(sakoe_chiba(n, m, r), m), expected)
+        expected = naive.band(n, m, lambda i, j, r=r, k=line: abs(i - j * k) <= r + 1e-9)
+        np.testing.assert_array_equal(as_mask(slanted(n, m, r), m), expected)
+
+        def inside(i, j, n=n, m=m, s=s):
+            u, v = i / (n - 1), j / (m - 1)
+            begin = v <= s * u + 1e-9 and u <= s * v + 1e-9
+            return begin and 1 - v <= s * (1 - u) + 1e-9 and 1 - u <= s * (1 - v) + 1e-9
+
+        np.testing.assert_array_equal(as_mask(itakura(n, m, s), m), naive.band(n, m, inside))
+
+
+def test_progress_may_interrupt():
+    class StopHereError(Exception):
+        pass
+
+    def stop(stage, done, total):
+        raise StopHereError
+
+    with pytest.raises(StopHereError):
+        dtw(np.zeros((10, 1)), np.zeros((10, 1)), progress=stop)
+
+
+def test_slices_of_rows_do_not_matter(monkeypatch):
+    x, y = random_pair(np.random.default_rng(8), low=30)
+    whole = dtw(x, y)
+    monkeypatch.setattr("mmalign_cli.align.dtw._CELLS_A_CALL", 50)
+    sliced = dtw(x, y)
+    np.testing.assert_array_equal(whole.frames, sliced.frames)
+    assert whole.cost == sliced.cost
+
+
+def test_comparable_keeps_ordinary_values_untouched():
+    x = np.random.default_rng(9).normal(size=(5, 2))
+    pair = comparable(x, x, "euclidean", "x")
+    assert pair.scale == 1.0
+    np.testing.assert_array_equal(pair.x, x)

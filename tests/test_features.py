@@ -1,0 +1,280 @@
+"""Features against what is known by construction, or by an independent formula."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mmalign_cli.errors import InputError, UsageError
+from mmalign_cli.features import audio
+from mmalign_cli.features.compute import compute, decode_rate
+from mmalign_cli.features.motion import points_of
+from mmalign_cli.features.registry import FEATURES
+from mmalign_cli.model import Stream, frame_times
+from mmalign_cli.streams.spec import parse_spec
+
+HOP = Fraction(1, 100)
+RATE = Fraction(16000)
+AUDIO = [name for name, f in FEATURES.items() if "audio" in f.takes and name != "raw"]
+
+
+def options(**keys):
+    return parse_spec("x.csv", keys).options()
+
+
+def sound(samples, rate=RATE, start_s=0.0):
+    values = np.asarray(samples, dtype=np.float32)[:, np.newaxis]
+    times = frame_times(len(values), rate, start_s)
+    return Stream("s", values, times, rate, kind="audio", source="s.wav")
+
+
+def table(values, times=None, columns=()):
+    values = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    times = np.arange(len(values)) / 100 if times is None else times
+    return Stream("t", values, times, Fraction(100), kind="table", columns=columns, source="t.csv")
+
+
+def audio_rate(name, hop=HOP):
+    return FEATURES[name].decode_rate(hop)
+
+
+def music(rate, seconds=2.0, seed=0):
+    """Decaying tones of a scale, one every quarter second, over soft noise."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * rate)) / float(rate)
+    out = 1e-3 * rng.normal(size=len(t))
+    for k, pitch in enumerate([60, 64, 67, 72, 71, 67, 65, 62]):
+        since = t - k / 4
+        on = since >= 0
+        out[on] += np.exp(-5 * since[on]) * np.sin(
+            2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * since[on]
+        )
+    return out
+
+
+@pytest.mark.parametrize("name", AUDIO)
+def test_row_k_is_at_k_hops(name):
+    rate = audio_rate(name)
+    computed = compute(sound(music(rate), rate, start_s=3.0), options(features=name))
+    n = int(2.0 * rate)
+    assert computed.n_frames == 1 + n // int(rate * HOP)
+    np.testing.assert_allclose(computed.times, 3.0 + np.arange(computed.n_frames) / 100, atol=1e-12)
+    assert np.isfinite(computed.values).all()
+    assert computed.features == name
+
+
+@pytest.mark.parametrize("name", ["logmel", "mfcc", "rms"])
+def test_windows_are_centred_on_their_time(name):
+    """A burst that is symmetric in time gives features that are: no bias to either side."""
+    rate = audio_rate(name)
+    rng = np.random.default_rng(0)
+    half = rng.normal(size=rate // 2)
+    samples = np.concatenate([half[::-1], [1.0], half]) * np.hanning(rate // 2 * 2 + 1)
+    values = compute(sound(samples, rate), options(features=name)).values
+    half_of_dims = values.shape[1] // 2 if name != "rms" else 1
+    np.testing.assert_allclose(values[:, :half_of_dims], values[::-1, :half_of_dims], atol=2e-3)
+
+
+@pytest.mark.parametrize("name", AUDIO)
+def test_the_recording_gain_does_not_matter(name):
+    rate = audio_rate(name)
+    loud = compute(sound(music(rate), rate), options(features=name)).values
+    soft = compute(sound(music(rate) * 0.125, rate), options(features=name)).values
+    np.testing.assert_allclose(soft, loud, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", AUDIO)
+def test_chunks_do_not_matter(name, monkeypatch):
+    rate = audio_rate(name)
+    whole = compute(sound(music(rate), rate), options(features=name)).values
+    monkeypatch.setattr(audio, "_FRAMES_A_CHUNK", 7)
+    pieces = compute(sound(music(rate), rate), options(features=name)).values
+    np.testing.assert_allclose(pieces, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", AUDIO)
+def test_silence_gives_numbers(name):
+    rate = audio_rate(name)
+    values = compute(sound(np.zeros(int(rate)), rate), options(features=name)).values
+    assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("name", AUDIO)
+def test_shorter_than_a_window(name):
+    rate = audio_rate(name)
+    with pytest.raises(InputError, match="shorter than one frame"):
+        compute(sound(np.ones(100), rate), options(features=name))
+
+
+@pytest.mark.parametrize("hop", [Fraction(1, 100), Fraction(1, 30), Fraction(1001, 30000)])
+@pytest.mark.parametrize("name", AUDIO)
+def test_a_hop_is_a_whole_number_of_samples(name, hop):
+    """Whatever the hop, the decoding rate makes it whole: frames cannot drift."""
+    rate = decode_rate(options(features=name, hop=str(hop)))
+    assert (rate * hop).denominator == 1
+    assert rate >= FEATURES[name].audio_rate
+
+
+def test_chroma_of_a_tone_is_its_pitch_class():
+    rate = audio_rate("chroma")
+    for pitch in (60, 69, 75):
+        t = np.arange(int(rate)) / float(rate)
+        tone = np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * t)
+        values = compute(sound(tone, rate), options(features="chroma")).values
+        assert (values[20:-20].argmax(axis=1) == pitch % 12).all()
+
+
+def test_onsets_stand_where_notes_start():
+    rate = audio_rate("onset")
+    strength = compute(sound(music(rate), rate), options(features="onset")).values[:, 0]
+    for k in range(1, 8):
+        around = slice(25 * k - 8, 25 * k + 9)
+        assert abs(int(strength[around].argmax()) - 8) <= 3
+
+
+def roll_of_music(rate=50, keys=88):
+    roll = np.zeros((2 * rate, keys))
+    lowest = {88: 21, 128: 0}[keys]
+    for k, pitch in enumerate([60, 64, 67, 72, 71, 67, 65, 62]):
+        roll[k * rate // 4 : (k + 1) * rate // 4, pitch - lowest] = 64
+    return roll
+
+
+@pytest.mark.parametrize("keys", [88, 128])
+def test_a_roll_meets_its_sound(keys):
+    """Frames of the sound are nearest to those of the roll at the same time."""
+    rate = audio_rate("chroma-onset")
+    heard = compute(sound(music(rate), rate), options(features="chroma-onset")).values
+    roll = Stream(
+        "r", roll_of_music(keys=keys), frame_times(100, Fraction(50)), Fraction(50), source="r.npy"
+    )
+    read = compute(roll, options(features="chroma-onset"))
+    assert read.rate == 100
+    n = min(len(heard), read.n_frames)
+    from mmalign_cli.align.dtw import dtw
+
+    path = dtw(heard[:n], read.values[:n], metric="euclidean").frames
+    assert np.abs(path[:, 0] - path[:, 1]).max() <= 4
+
+
+def test_a_roll_has_88_or_128_columns():
+    with pytest.raises(InputError, match="88 or 128"):
+        compute(table(np.ones((5, 12))), options(features="chroma"))
+
+
+def test_velocity_is_the_derivative():
+    t = np.sort(np.random.default_rng(0).uniform(0, 1, 400))
+    stream = table(np.column_stack([np.sin(3 * t), t**2]), t)
+    velocity = compute(stream, options(features="velocity")).values
+    np.testing.assert_allclose(velocity[1:-1, 0], 3 * np.cos(3 * t[1:-1]), atol=2e-3)
+    np.testing.assert_allclose(velocity[1:-1, 1], 2 * t[1:-1], atol=1e-9)
+
+
+def test_derivative_is_repeated_central_differences():
+    t = np.arange(200) / 100
+    stream = table(np.sin(2 * t)[:, None], t)
+    twice = compute(stream, options(derivative="2")).values[:, 0]
+    np.testing.assert_allclose(twice[5:-5], -4 * np.sin(2 * t[5:-5]), atol=2e-3)
+
+
+def test_speed_and_norm_group_columns_by_point():
+    columns = ("hand_x", "hand_y", "hand_z", "foot.X", "foot.Y", "foot.Z")
+    assert points_of(columns, 6) == {"hand": [0, 1, 2], "foot": [3, 4, 5]}
+    assert points_of(("a", "b"), 2) == {"": [0, 1]}
+    t = np.arange(100) / 100
+    values = np.column_stack([3 * t, 4 * t, 0 * t, t, 2 * t, 2 * t])
+    stream = table(values, t, columns)
+    speed = compute(stream, options(features="speed"))
+    np.testing.assert_allclose(speed.values, np.tile([5.0, 3.0], (100, 1)), atol=1e-9)
+    assert speed.columns == ("hand_speed", "foot_speed")
+    norm = compute(stream, options(features="norm")).values
+    np.testing.assert_allclose(norm, np.column_stack([5 * t, 3 * t]), atol=1e-12)
+
+
+def test_energy_is_the_mean_square_about_the_mean():
+    values = np.random.default_rng(0).normal(3, 1, (50, 4))
+    energy = compute(table(values), options(features="energy")).values[:, 0]
+    np.testing.assert_allclose(energy, np.var(values, axis=0)[None].mean() + energy - energy.mean())
+    np.testing.assert_allclose(energy.mean(), values.var(axis=0).mean())
+
+
+def pictures(stack, rate=25):
+    flat = np.asarray(stack, dtype=np.float32).reshape(len(stack), -1)
+    return Stream(
+        "v", flat, np.arange(len(stack)) / rate, Fraction(rate), kind="images",
+        frame_shape=np.shape(stack)[1:], source="v.npy",
+    )  # fmt: skip
+
+
+def test_gray_averages_the_pixels_under_each_cell():
+    stack = np.random.default_rng(0).integers(0, 256, (3, 48, 72))
+    gray = compute(pictures(stack), options(features="gray")).values
+    expected = stack.reshape(3, 24, 2, 24, 3).mean(axis=(2, 4)).reshape(3, -1)
+    np.testing.assert_allclose(gray, expected, rtol=1e-5)
+
+
+def test_gray_keeps_small_pictures_and_averages_channels():
+    stack = np.random.default_rng(0).random((4, 5, 6, 3))
+    gray = compute(pictures(stack), options(features="gray")).values
+    np.testing.assert_allclose(gray, stack.mean(axis=3).reshape(4, -1), rtol=1e-5)
+
+
+def test_motion_stands_at_its_own_time():
+    """One picture differs from the others: motion is the same before and after it, per second."""
+    stack = np.zeros((9, 8, 8))
+    stack[4] = 10.0
+    motion = compute(pictures(stack), options(features="motion")).values
+    np.testing.assert_allclose(motion[4], 10 * 25)
+    np.testing.assert_allclose(motion[3], motion[5])
+    np.testing.assert_allclose(motion[[0, 1, 2, 6, 7, 8]], 0)
+
+
+def test_pictures_need_a_feature():
+    with pytest.raises(InputError, match="pictures"):
+        compute(pictures(np.zeros((3, 4, 4))), options())
+
+
+@pytest.mark.parametrize(("how", "low", "high"), [("minmax", 0, 1), ("zscore", None, None)])
+def test_normalize(how, low, high):
+    values = np.random.default_rng(0).normal(5, [1, 1e-3, 1e6], (100, 3))
+    scaled = compute(table(values), options(normalize=how)).values
+    if how == "minmax":
+        np.testing.assert_allclose(
+            [scaled.min(axis=0), scaled.max(axis=0)], [[low] * 3, [high] * 3]
+        )
+    else:
+        np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-10)
+        np.testing.assert_allclose(scaled.std(axis=0), 1)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_normalize_extreme_values(scale):
+    values = np.random.default_rng(0).normal(size=(100, 2))
+    scaled = compute(table(values * scale), options(normalize="zscore")).values
+    np.testing.assert_allclose(scaled, compute(table(values), options(normalize="zscore")).values)
+
+
+def test_constant_columns_become_zero_with_a_warning():
+    values = np.column_stack([np.full(50, 7.1), np.arange(50)])
+    scaled = compute(table(values, columns=("still", "moving")), options(normalize="zscore"))
+    assert (scaled.values[:, 0] == 0).all()
+    assert "still" in scaled.warnings[0]
+    with pytest.raises(InputError, match="constant"):
+        compute(table(np.full((50, 2), 7.1)), options(normalize="zscore"))
+
+
+def test_unknown_feature_and_wrong_kind():
+    with pytest.raises(UsageError, match="not a feature"):
+        compute(table(np.zeros((3, 1))), options(features="logmell"))
+    with pytest.raises(InputError, match="is for audio"):
+        compute(table(np.zeros((3, 1))), options(features="logmel"))
+
+
+def test_the_registry_leads_to_functions():
+    from mmalign_cli.features.registry import compute_of
+
+    for name, feature in FEATURES.items():
+        for kind in feature.takes:
+            assert callable(compute_of(name, kind, "x"))
