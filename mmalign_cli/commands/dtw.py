@@ -12,6 +12,7 @@ from mmalign_cli.align.steps import STEP_PATTERNS, step_pattern
 from mmalign_cli.commands.options import (
     Outputs,
     Run,
+    StreamCommand,
     listing,
     output_options,
     parse_streams,
@@ -32,7 +33,7 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     return value
 
 
-@click.command(short_help="Dynamic Time Warping of two streams.")
+@click.command(cls=StreamCommand, short_help="Dynamic Time Warping of two streams.")
 @click.argument("reference")
 @click.argument("query")
 @click.option(

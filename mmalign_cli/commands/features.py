@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmalign_cli.commands.options import parse_streams, run_options, stream_options, take_run
+from mmalign_cli.commands.options import (
+    StreamCommand,
+    parse_streams,
+    run_options,
+    stream_options,
+    take_run,
+)
 from mmalign_cli.errors import UsageError
 from mmalign_cli.features.registry import FEATURES
 
@@ -14,7 +20,7 @@ if TYPE_CHECKING:
     from mmalign_cli.model import Stream
 
 
-@click.command(short_help="Write the features of a stream.")
+@click.command(cls=StreamCommand, short_help="Write the features of a stream.")
 @click.argument("stream", required=False)
 @click.option("--list", "as_list", is_flag=True, help="List the features, and stop.")
 @click.option("-o", "--output", metavar="FILE", help="A .csv, .npy or .npz file [csv to stdout].")

@@ -7,10 +7,16 @@ from typing import Any
 
 import click
 
-from mmalign_cli.commands.options import parse_streams, run_options, stream_options, take_run
+from mmalign_cli.commands.options import (
+    StreamCommand,
+    parse_streams,
+    run_options,
+    stream_options,
+    take_run,
+)
 
 
-@click.command(short_help="What a stream or an alignment holds.")
+@click.command(cls=StreamCommand, short_help="What a stream or an alignment holds.")
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @run_options

@@ -21,6 +21,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 _KEY_PREFIX = "key_"
 
 
+_NOT_AN_OPTION = "\0"  # no argument of a process can hold it
+
+
+class StreamCommand(click.Command):
+    """A command whose arguments are streams: ``-,format=csv`` is one of them, not an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Hide the dash of standard input from click; `parse_streams` takes the mark away."""
+        marked = [_NOT_AN_OPTION + arg if arg.startswith("-,") else arg for arg in args]
+        return super().parse_args(ctx, marked)
+
+
 def _key_option(name: str) -> Callable[[F], F]:
     """Return the option that sets key `name` for every stream."""
     key = KEYS[name]
@@ -56,7 +68,7 @@ def take_defaults(parameters: dict[str, Any]) -> dict[str, str]:
 def parse_streams(arguments: Iterable[str], parameters: dict[str, Any]) -> list[StreamSpec]:
     """Return the streams that the arguments name, with the command's keys as defaults."""
     defaults = take_defaults(parameters)
-    return [parse_spec(argument, defaults) for argument in arguments]
+    return [parse_spec(argument.removeprefix(_NOT_AN_OPTION), defaults) for argument in arguments]
 
 
 @dataclass(frozen=True)

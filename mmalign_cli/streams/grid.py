@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import BoolArray, IntArray
+from mmalign_cli.streams.columns import shortened
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
@@ -116,8 +117,9 @@ def read_grid(source: Source, options: Options) -> Grid:
     delimiter = _find_delimiter(sample, options)
     first = _cells(rows[0], delimiter, source, int(rows.lines[0]))
     _limit_columns(len(first), int(rows.lines[0]), source)
-    header, notes = _has_header(sample, delimiter, options)
-    return _grid(rows, first, comments, delimiter, header, notes, source)
+    below_comment = bool(_commented_names(comments, delimiter, len(first)))
+    header = _has_header(sample, delimiter, below_comment, options)
+    return _grid(rows, first, comments, delimiter, header, source)
 
 
 def _grid(
@@ -126,7 +128,6 @@ def _grid(
     comments: list[str],
     delimiter: str,
     header: bool,
-    notes: tuple[str, ...],
     source: Source,
 ) -> Grid:
     line = int(rows.lines[0])
@@ -142,8 +143,9 @@ def _grid(
     cells = first if header else _commented_names(comments, delimiter, n_columns)
     names = _checked_names(cells, line, source)
     nameless = [c for c in range(n_columns) if not names or not cells[c].strip()]
-    if not names:
-        notes = (*notes, "no header: the first line is data")
+    notes = () if names else ("no header: the first line is data",)
+    if header and all(_is_value(name) for name in names):
+        notes = (f"the first line is the header: {shortened(names)}",)
     text = _joined(body)
     return Grid(names, frozenset(nameless), text, body.lines, delimiter, n_columns, notes)
 
@@ -278,31 +280,35 @@ def _quoted_rows(
 
 
 def _has_header(
-    sample: Sequence[str], delimiter: str, options: Options
-) -> tuple[bool, tuple[str, ...]]:
-    """Tell whether the first row holds names, with a note where that is a guess."""
+    sample: Sequence[str], delimiter: str, below_comment: bool, options: Options
+) -> bool:
+    """Tell whether the first row holds names.
+
+    A row without any number does. Of a row with some, text that stands above a number is a name;
+    text above text is a label. Column numbers, as pandas writes them, are names too.
+    """
     if options.header is not None:
-        return options.header, ()
+        return options.header
     rows = [_loose_cells(line, delimiter) for line in sample[:2]]
     first, below = rows[0], rows[-1]
-    numbers = [_is_number(cell) for cell in first]
-    if _counts_columns(first, below):
-        return True, (f"the first line, {first[0] or first[1]}, ..., is the header",)
-    if not any(numbers):
-        return not all(_is_value(cell) for cell in first), ()
-    # A label among numbers is a name only if a number stands below it.
-    named = (not _is_value(a) and _is_value(b) for a, b in zip(first, below, strict=False))
-    return any(named), ()
+    if not below_comment and _counts_columns(first, below):
+        return True
+    if not any(_is_number(cell) for cell in first):
+        return not all(_is_value(cell) for cell in first)
+    return any(not _is_value(a) and _is_value(b) for a, b in zip(first, below, strict=False))
 
 
 def _counts_columns(first: Sequence[str], below: Sequence[str]) -> bool:
-    """Tell whether a row is pandas' ``0,1,2`` or ``,0,1,2`` over values that are no counts."""
+    """Tell whether a row is pandas' ``,0,1``, or ``0,1,2`` above numbers that are not whole.
+
+    Without the empty corner two columns do not count: they are as likely a time and a value.
+    """
     has_corner = first[0].strip() == ""
     counted = [cell.strip() for cell in (first[1:] if has_corner else first)]
-    if len(counted) < 2 - has_corner or len(below) != len(first):
+    if len(counted) < (1 if has_corner else 3) or len(below) != len(first):
         return False
     is_count = any(counted == [str(k + s) for k in range(len(counted))] for s in (0, 1))
-    return is_count and (has_corner or not all(cell.strip().isdecimal() for cell in below))
+    return is_count and (has_corner or not any(cell.strip().isdecimal() for cell in below))
 
 
 def _is_number(cell: str) -> bool:

@@ -142,7 +142,8 @@ def _cut(frames: _Frames, options: Options, source: Source) -> _Frames:
     start = -np.inf if options.start is None else options.start
     end = np.inf if options.end is None else options.end
     slack = 1e-9 * max(1.0, float(np.abs(frames.times).max()))
-    kept = frames.keep((frames.times >= start - slack) & (frames.times <= end + slack))
+    inside = (frames.times >= start - slack) & (frames.times <= end + slack)
+    kept = frames.keep(inside)
     if len(kept.values) == 0:
         first, last = frames.times[0], frames.times[-1]
         what = f"nothing between start and end: it goes from {first:g} s to {last:g} s"
@@ -165,7 +166,7 @@ def _mend(frames: _Frames, columns: tuple[str, ...], options: Options, source: S
             source.path, what, "nan=interpolate fills them, nan=drop leaves frames out"
         )
     if options.nan == "drop":
-        kept = frames.keep(~bad.any(axis=1))
+        kept = frames.keep(np.asarray(~bad.any(axis=1)))
         if len(kept.values) == 0:
             raise InputError(source.path, "every frame has a missing value", "try nan=interpolate")
         n_dropped = len(frames.values) - len(kept.values)

@@ -119,8 +119,8 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _choice(help: str, *choices: str) -> Key:
-    return Key(_one_of(*choices), "|".join(choices), help, choices)
+def _choice(help_line: str, *choices: str) -> Key:
+    return Key(_one_of(*choices), "|".join(choices), help_line, choices)
 
 
 def _order(text: str) -> int:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _PER_SECOND = {"s": 1, "sec": 1, "secs": 1, "seconds": 1}
 _PER_SECOND |= {"ms": 10**3, "msec": 10**3, "milliseconds": 10**3}
-_PER_SECOND |= {"us": 10**6, "µs": 10**6, "microseconds": 10**6, "ns": 10**9, "nanoseconds": 10**9}  # noqa: RUF001
+_PER_SECOND |= {"us": 10**6, "usec": 10**6, "microseconds": 10**6}
+_PER_SECOND |= {"ns": 10**9, "nsec": 10**9, "nanoseconds": 10**9}
 _UNITS = "|".join(_PER_SECOND)
 _TIME_NAME = re.compile(
     r"%?(?:time|times|t|timestamps?|time[ _]?stamps?|seconds|secs?)"
@@ -57,9 +58,10 @@ def numeric_seconds(times: Array, name: str) -> Float64Array:
 
 
 def _seconds_of_dates(dates: Array) -> Float64Array:
-    nanoseconds = dates.astype("datetime64[ns]")
-    seconds = nanoseconds.astype(np.int64) / 1e9
-    return np.where(np.isnat(nanoseconds), np.nan, seconds)
+    # Microseconds since 1970 are whole float64 numbers until the year 2255; nanoseconds are not.
+    microseconds = dates.astype("datetime64[us]")
+    seconds = microseconds.astype(np.int64) / 1e6
+    return np.where(np.isnat(microseconds), np.nan, seconds)
 
 
 def text_seconds(cells: pd.Series[str]) -> Float64Array:

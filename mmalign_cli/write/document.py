@@ -153,6 +153,8 @@ def _get(value: Mapping[str, Any], name: str, convert: Callable[[Any], T]) -> T:
         return convert(value[name])
     except _FieldError as error:
         raise _FieldError(f"{name}.{error}") from None
+    except InvalidValueError as error:
+        raise _FieldError(f"{name} contradicts itself: {error}") from None
     except (TypeError, ValueError, OverflowError, AttributeError):
         raise _FieldError(f"{name} is not valid") from None
 

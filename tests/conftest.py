@@ -1,0 +1,48 @@
+"""What the tests share: running a command in this process, and small streams on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from mmalign_cli.commands.main import _run
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capfd):
+    """Run ``mmalign`` with some arguments, through its own entry, in this process."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = int(_run([str(a) for a in arguments]))
+        return Result(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def wave(folder):
+    """Two tables of two columns, ``a.csv`` and ``b.csv``, at 10 frames a second."""
+    for name, n in (("a", 20), ("b", 24)):
+        t = np.arange(n) / 10
+        rows = np.column_stack([t, np.sin(6 * t * 20 / n), np.cos(4 * t * 20 / n)])
+        np.savetxt(folder / f"{name}.csv", rows, delimiter=",", header="time,x,y", comments="")
+    return folder
