@@ -61,6 +61,41 @@ def local_rows(metric: int, x: Floats, yt: Floats, out: Floats) -> None:
 
 
 @njit(**_options)
+def take_better(
+    s: int, before: Floats, cost: Floats, weight: float, penalty: float, best: Floats, winner: Bytes
+) -> None:
+    """Arrive by step s from cells of an earlier row, wherever that is better; all arrays (k,)."""
+    for k in range(len(best)):
+        total = before[k] + (weight * cost[k] + penalty)
+        better = total < best[k]
+        best[k] = total if better else best[k]
+        winner[k] = s if better else winner[k]
+
+
+@njit(**_options)
+def stay_on_row(
+    begin: int,
+    end: int,
+    cost: Floats,
+    steps: Ints,
+    weights: Floats,
+    penalties: Floats,
+    here: Floats,
+    winner: Bytes,
+) -> None:
+    """Arrive by the steps that leave the reference where it is, from left to right."""
+    for s in range(len(steps)):
+        if steps[s, 0] != 0:
+            continue
+        dj, weight, penalty = steps[s, 1], weights[s], penalties[s]
+        for j in range(begin + dj, end):
+            total = here[j - dj] + (weight * cost[j - begin] + penalty)
+            if total < here[j]:
+                here[j] = total
+                winner[j - begin] = s
+
+
+@njit(**_options)
 def accumulate_rows(
     first: int,
     last: int,
@@ -94,7 +129,7 @@ def accumulate_rows(
     mask : (n, m) or (0, 0)
         Cells that may be used; empty where all of the window may.
     steps : (s, 2)
-        di and dj of each step.
+        di and dj of each step; one step at most has di = 0, and it stands last.
     weights, penalties : (s,)
     recent : (r, m)
         Accumulated costs of the last r rows, row i at i % r; r exceeds every di.
@@ -105,36 +140,37 @@ def accumulate_rows(
     accumulated : (n, m) or (0, 0)
         Receives all accumulated costs, where it is not empty.
     """
-    m = yt.shape[1]
     depth = len(recent)
-    n_steps = len(steps)
-    local = np.empty(m)
+    local = np.empty(yt.shape[1])
     for i in range(first, last):
-        here = recent[i % depth]
         begin, end = lo[i], hi[i]
         cost = local[: end - begin]
         local_row(metric, x[i], yt, begin, cost)
-        for j in range(begin, end):
-            best = np.inf
-            winner = UNREACHED
-            if i == 0 and j == 0:
-                best = cost[0]
-                winner = START
-            else:
-                for s in range(n_steps):
-                    pi = i - steps[s, 0]
-                    pj = j - steps[s, 1]
-                    if pi < 0 or pj < lo[pi] or pj >= hi[pi]:
-                        continue
-                    total = recent[pi % depth, pj] + (weights[s] * cost[j - begin] + penalties[s])
-                    if total < best:
-                        best = total
-                        winner = s
-            if mask.size > 0 and not mask[i, j]:
-                best = np.inf
-                winner = UNREACHED
-            here[j] = best
-            winners[offsets[i] + j - begin] = winner
+        if mask.size > 0:
+            cost[~mask[i, begin:end]] = np.inf
+        here = recent[i % depth]
+        here[begin:end] = np.inf
+        winner = winners[offsets[i] : offsets[i] + end - begin]
+        winner[:] = UNREACHED
+        if i == 0 and begin == 0 and end > 0 and cost[0] < np.inf:
+            here[0] = cost[0]
+            winner[0] = START
+        for s in range(len(steps)):
+            back, dj = i - steps[s, 0], steps[s, 1]
+            if back == i or back < 0:
+                continue
+            a, b = max(begin, lo[back] + dj), min(end, hi[back] + dj)
+            if a < b:
+                take_better(
+                    s,
+                    recent[back % depth, a - dj : b - dj],
+                    cost[a - begin : b - begin],
+                    weights[s],
+                    penalties[s],
+                    here[a:b],
+                    winner[a - begin : b - begin],
+                )
+        stay_on_row(begin, end, cost, steps, weights, penalties, here, winner)
         if accumulated.size > 0:
             accumulated[i, begin:end] = here[begin:end]
 

@@ -252,13 +252,18 @@ def _loose_cells(line: str, delimiter: str) -> list[str]:
     """Split a line into cells, tolerating what `_cells` refuses."""
     if delimiter == BLANKS:
         return line.split()
-    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+    except csv.Error:  # a quoted cell beyond its size limit
+        return [line]
 
 
 def _cells(line: str, delimiter: str, source: Source, number: int) -> list[str]:
     """Split one line into cells; refuse a quote that stays open."""
-    if delimiter == BLANKS:
-        return line.split()
+    if delimiter == BLANKS or '"' not in line:
+        return _loose_cells(line, delimiter)
     return next(_quoted_rows([line], [number], delimiter, source))
 
 
@@ -303,12 +308,18 @@ def _counts_columns(first: Sequence[str], below: Sequence[str]) -> bool:
 
     Without the empty corner two columns do not count: they are as likely a time and a value.
     """
-    has_corner = first[0].strip() == ""
-    counted = [cell.strip() for cell in (first[1:] if has_corner else first)]
-    if len(counted) < (1 if has_corner else 3) or len(below) != len(first):
+    cells, has_corner = [cell.strip() for cell in first], not first[0].strip()
+    if len(below) != len(cells):
         return False
-    is_count = any(counted == [str(k + s) for k in range(len(counted))] for s in (0, 1))
-    return is_count and (has_corner or not any(cell.strip().isdecimal() for cell in below))
+    if has_corner:
+        is_index = below[0].strip() == "0" or len(cells) > 2
+        return is_index and len(cells) > 1 and cells[1:] == _numbered(len(cells) - 1, 0)
+    counts = cells in (_numbered(len(cells), 0), _numbered(len(cells), 1))
+    return counts and len(cells) > 2 and not any(cell.strip().isdecimal() for cell in below)
+
+
+def _numbered(n: int, start: int) -> list[str]:
+    return [str(k) for k in range(start, start + n)]
 
 
 def _is_number(cell: str) -> bool:

@@ -82,7 +82,13 @@ FOREIGN: tuple[tuple[str, Magic], ...] = (
     ("a pickle", ((0, b"\x80\x04"),)),
     ("a pickle", ((0, b"\x80\x05"),)),
 )
+_SOUND = "take the sound out: ffmpeg -i FILE sound.wav"
 _HINTS = {
+    "an MP4 or QuickTime container": _SOUND,
+    "a Matroska or WebM container": _SOUND,
+    "an AVI container": _SOUND,
+    "an MPEG container": _SOUND,
+    "gzip": "unpack it first",
     "MATLAB v7.3 (HDF5)": "save it with save(..., '-v7')",
     "a pickle": "pickles are never loaded; save the array with numpy.save",
 }

@@ -13,6 +13,7 @@ from typing import Any
 from mmalign_cli.errors import UsageError, did_you_mean
 from mmalign_cli.runtime import parse_size
 
+STDIN, STDIN_DEVICE = "-", "/dev/stdin"  # two names of standard input
 DEFAULT_HOP = Fraction(1, 100)
 DEFAULT_MAX_BYTES = 4 * 1024**3
 
@@ -238,7 +239,7 @@ def parse_spec(argument: str, defaults: Mapping[str, str] | None = None) -> Stre
         If a key is unknown, given twice, or its value cannot be read.
     """
     defaults = defaults or {}
-    if os.path.lexists(argument):
+    if argument != STDIN_DEVICE and os.path.lexists(argument):
         return _checked(StreamSpec(argument, dict(defaults)))
     path, pairs = _split(argument)
     _reject_unknown_key(path)
@@ -251,6 +252,7 @@ def parse_spec(argument: str, defaults: Mapping[str, str] | None = None) -> Stre
         own[name] = value
     if not path:
         raise UsageError(argument, "names no file")
+    path = STDIN if path == STDIN_DEVICE else path
     return _checked(StreamSpec(path, {**defaults, **own}))
 
 
@@ -266,8 +268,8 @@ def _split(argument: str) -> tuple[str, list[str]]:
 
 def _checked(spec: StreamSpec) -> StreamSpec:
     options = spec.options()
-    if spec.path == "-" and options.format is None:
-        raise UsageError("-", "standard input needs format=", "for example -,format=csv")
+    if spec.path == STDIN and options.format is None:
+        raise UsageError(STDIN, "standard input needs format=", "for example -,format=csv")
     return spec
 
 
@@ -297,7 +299,7 @@ def unique_names(specs: Iterable[StreamSpec]) -> list[str]:
 
 
 def _stem(path: str) -> str:
-    if path == "-":
+    if path == STDIN:
         return "stdin"
     return os.path.splitext(os.path.basename(os.path.normpath(path)))[0] or "stream"
 

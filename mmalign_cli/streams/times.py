@@ -28,6 +28,7 @@ _TIME_NAME = re.compile(
 RATE_NAMES = frozenset({"rate", "fs", "fps", "sr", "sample_rate", "frame_rate"})
 
 _EVEN_WITHIN = 0.01  # of a period: times as exact as that count as evenly spaced
+_LARGEST_DENOMINATOR = 1001  # of 30000/1001, the rate of television
 _CLOCK = r"\d+:\d\d:\d\d(?:\.\d*)?"
 
 
@@ -117,17 +118,21 @@ def checked_times(
 def even_rate(times: Float64Array) -> Fraction | None:
     """Return the frames per second of evenly spaced times, None where they are not even.
 
-    The rate is a simple fraction where one fits the times as closely as they are written.
+    The rate is the simplest fraction that fits the times as closely as they are written.
     """
     if len(times) < 2:
         return None
-    period = float(times[-1] - times[0]) / (len(times) - 1)
-    line = times[0] + period * np.arange(len(times))
-    if np.abs(times - line).max() > _EVEN_WITHIN * period + 1e-5:
+    duration = float(times[-1] - times[0])
+    period = duration / (len(times) - 1)
+    residual = float(np.abs(times - times[0] - period * np.arange(len(times))).max())
+    if residual > _EVEN_WITHIN * period + 1e-5:
         return None
-    exact = Fraction(1 / period)
-    simple = exact.limit_denominator(1001)
-    return simple if abs(simple - exact) < exact / 10**6 else exact
+    tolerance = min(4 * residual / duration + 1e-12, 1e-6)
+    for denominator in range(1, _LARGEST_DENOMINATOR + 1):
+        numerator = round(denominator / period)
+        if abs(numerator * period - denominator) <= tolerance * denominator:
+            return Fraction(numerator, denominator)
+    return Fraction(1 / period)
 
 
 def exact_rate(value: float, subject: str) -> Fraction:

@@ -1,0 +1,36 @@
+"""Accuracy on real recordings with known truths, where they are at hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import accuracy  # noqa: E402 - it lies in benchmarks/, which is no package
+
+pytestmark = pytest.mark.skipif(
+    not accuracy.DATA.is_dir(), reason=f"the recordings are not at {accuracy.DATA}"
+)
+
+
+def figures(errors):
+    return np.median(errors), np.quantile(errors, 0.9), (errors <= 0.05).mean()
+
+
+def test_words_across_speakers():
+    *_, (_, errors) = accuracy.speech(accuracy.DATA)
+    median, _, within = figures(errors)
+    assert median <= 0.014
+    assert within >= 0.83
+
+
+def test_recording_against_the_roll_of_its_score():
+    [(_, errors)] = accuracy.score(accuracy.DATA)
+    median, p90, _ = figures(errors)
+    assert median <= 0.018
+    assert p90 <= 0.045
