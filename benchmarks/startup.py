@@ -1,6 +1,6 @@
 """How long the first screens take, beside an interpreter that imports click alone.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations

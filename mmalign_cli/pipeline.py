@@ -53,6 +53,11 @@ class Loaded:
     raw: Stream | None
     stream: Stream
 
+    @property
+    def original(self) -> Stream:
+        """The content as read; for audio its feature frames."""
+        return self.raw or self.stream
+
 
 @dataclass(frozen=True)
 class DtwSettings:

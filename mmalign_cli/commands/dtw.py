@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,21 +11,23 @@ import click
 from mmalign_cli.align.metrics import METRICS, metric_named
 from mmalign_cli.align.steps import STEP_PATTERNS, step_pattern
 from mmalign_cli.commands.options import (
-    Outputs,
     Run,
     StreamCommand,
+    Targets,
     listing,
     output_options,
     parse_streams,
     run_options,
     stream_options,
-    take_outputs,
     take_run,
+    take_targets,
 )
 from mmalign_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmalign_cli.pipeline import Loaded
+    from mmalign_cli.model import Alignment, Array, Stream
+    from mmalign_cli.pipeline import Loaded, Plan
+    from mmalign_cli.write.atomic import Outputs
 
 
 def _finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -79,13 +82,13 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
       mmalign dtw a.csv b.csv --window slanted --radius 10% --json | jq .cost.total
       cat a.csv | mmalign dtw -,format=csv b.csv --path path.csv
     """
-    run, outputs = take_run(parameters), take_outputs(parameters)
+    run, targets = take_run(parameters), take_targets(parameters)
     specs = parse_streams([reference, query], parameters)
     dry_run = parameters.pop("dry_run")
     _check(parameters)
     inputs = [spec.path for spec in specs]
     window = parameters["window"]
-    outputs.check([*inputs, window] if window.endswith(".npy") else inputs, run.force)
+    targets.check([*inputs, window] if window.endswith(".npy") else inputs, run.force)
 
     from mmalign_cli import pipeline
 
@@ -97,19 +100,20 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
         if dry_run:
             _say_plan(pipeline.plan_dtw(streams, pipeline.window_of(streams, settings), False))
             return
+        targets.check_aligned([item.original for item in loaded], inputs, run.force)
         alignment, warp = pipeline.align_dtw(
             streams,
             settings,
             max_memory=run.max_memory,
-            keep_costs=outputs.cost is not None,
+            keep_costs=targets.cost is not None,
             progress=progress,
         )
     run.warn(alignment.warnings)
-    matrices = {}
-    if outputs.cost is not None:
+    matrices: Mapping[str, Array] = {}
+    if targets.cost is not None:
         metric = str(alignment.parameters["metric"])
         matrices = vars(pipeline.costs_of(streams, warp, metric))
-    write_alignment(alignment, loaded, matrices, outputs, run)
+    write_alignment(alignment, loaded, matrices, targets, run)
 
 
 def _check(parameters: dict[str, Any]) -> None:
@@ -125,7 +129,7 @@ def _check(parameters: dict[str, Any]) -> None:
         parse_radius(parameters["radius"])
 
 
-def _say_plan(plan: Any) -> None:
+def _say_plan(plan: Plan) -> None:
     from mmalign_cli.runtime import format_size
 
     n, m = plan.frames
@@ -134,35 +138,39 @@ def _say_plan(plan: Any) -> None:
 
 
 def write_alignment(
-    alignment: Any, loaded: list[Loaded], matrices: dict[str, Any], outputs: Outputs, run: Run
+    alignment: Alignment,
+    loaded: list[Loaded],
+    matrices: Mapping[str, Array],
+    targets: Targets,
+    run: Run,
 ) -> None:
-    """Write all that the options ask for; the document last, so that it vouches for the rest."""
+    """Write all that the options ask for, or nothing."""
     from mmalign_cli.write import document
+    from mmalign_cli.write.aligned import write_aligned
+    from mmalign_cli.write.atomic import Outputs
     from mmalign_cli.write.path import write_matrices, write_path
     from mmalign_cli.write.summary import summary
 
-    names = [s.name for s in alignment.streams]
-    if outputs.path is not None:
-        write_path(outputs.path, alignment.path, names, run.force)
-    if outputs.cost is not None:
-        write_matrices(outputs.cost, matrices, run.force)
-    if outputs.aligned is not None:
-        from mmalign_cli.write.aligned import write_aligned
-
-        originals = [item.raw or item.stream for item in loaded]
-        write_aligned(outputs.aligned, originals, alignment.path, run.force)
-    if outputs.plot is not None:
-        draw(outputs.plot, alignment, [item.stream for item in loaded], run.force)
-    value = document.to_document(alignment, outputs.with_path)
-    if outputs.document is not None:
-        from mmalign_cli.write.atomic import write_bytes
-
-        write_bytes(outputs.document, document.to_text(value).encode(), run.force)
-    click.echo(document.to_line(value) if outputs.as_json else summary(alignment))
+    value = document.to_document(alignment, targets.with_path)
+    path = alignment.path
+    with Outputs(run.force) as outputs:
+        if targets.path is not None and path is not None:
+            write_path(outputs, targets.path, path, [s.name for s in alignment.streams])
+        if targets.cost is not None:
+            write_matrices(outputs, targets.cost, matrices)
+        if targets.aligned is not None and path is not None:
+            originals = [item.original for item in loaded]
+            write_aligned(outputs, targets.aligned, originals, path)
+        if targets.plot is not None:
+            draw(outputs, targets.plot, alignment, [item.stream for item in loaded])
+        if targets.document is not None:
+            with outputs.open(targets.document) as file:
+                file.write(document.to_text(value).encode())
+    click.echo(document.to_line(value) if targets.as_json else summary(alignment))
 
 
-def draw(target: str, alignment: Any, streams: list[Any], force: bool) -> None:
-    """Write the picture of an alignment of two streams."""
+def draw(outputs: Outputs, target: str, alignment: Alignment, streams: list[Stream]) -> None:
+    """Draw the first two streams of an alignment."""
     from mmalign_cli.align.dtw import local_costs
     from mmalign_cli.write.plot import sampled_frames, write_plot
 
@@ -172,4 +180,4 @@ def draw(target: str, alignment: Any, streams: list[Any], force: bool) -> None:
         query.values[sampled_frames(query)],
         str(alignment.parameters["metric"]),
     )
-    write_plot(target, alignment, streams, local, force)
+    write_plot(outputs, target, alignment, streams, local)

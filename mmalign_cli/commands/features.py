@@ -40,7 +40,7 @@ def features(stream: str | None, as_list: bool, output: str | None, **parameters
         raise UsageError("STREAM", "is missing", "or list what there is: mmalign features --list")
     specs = parse_streams([stream], parameters)
 
-    from mmalign_cli.write.atomic import check_outputs
+    from mmalign_cli.write.atomic import Outputs, check_outputs
     from mmalign_cli.write.features import features_csv, features_ending, write_features
 
     if output is not None:
@@ -56,7 +56,8 @@ def features(stream: str | None, as_list: bool, output: str | None, **parameters
     if output is None:
         click.echo(features_csv(loaded), nl=False)
     else:
-        write_features(output, loaded, run.force)
+        with Outputs(run.force) as outputs:
+            write_features(outputs, output, loaded)
         _say(loaded, output)
 
 

@@ -152,7 +152,7 @@ def take_run(parameters: dict[str, Any]) -> Run:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Targets:
     """Where an alignment goes: `output_options`."""
 
     document: str | None
@@ -184,6 +184,18 @@ class Outputs:
         if self.aligned is not None:
             check_folder(self.aligned)
         check_outputs(self.files(), inputs, force)
+
+    def check_aligned(self, streams: Sequence[Stream], inputs: Iterable[str], force: bool) -> None:
+        """Refuse, once the streams are known, what ``--aligned`` could not write."""
+        if self.aligned is not None:
+            import os
+
+            from mmalign_cli.write.aligned import aligned_files
+            from mmalign_cli.write.atomic import check_outputs
+
+            files = aligned_files(self.aligned, streams)
+            if os.path.isdir(self.aligned):
+                check_outputs([*files, *self.files()], inputs, force)
 
 
 def check_folder(folder: str) -> None:
@@ -217,9 +229,9 @@ def output_options(command: F) -> F:
     return command
 
 
-def take_outputs(parameters: dict[str, Any]) -> Outputs:
+def take_targets(parameters: dict[str, Any]) -> Targets:
     """Remove the options of `output_options` from `parameters`; return what they say."""
-    return Outputs(
+    return Targets(
         document=parameters.pop("output"),
         as_json=parameters.pop("as_json"),
         path=parameters.pop("path"),

@@ -24,7 +24,7 @@ def plot(alignment: str, output: str, **parameters: Any) -> None:
     run = take_run(parameters)
 
     from mmalign_cli.commands.dtw import draw
-    from mmalign_cli.write.atomic import check_outputs
+    from mmalign_cli.write.atomic import Outputs, check_outputs
     from mmalign_cli.write.plot import plot_ending, require_matplotlib
 
     plot_ending(output)
@@ -36,4 +36,5 @@ def plot(alignment: str, output: str, **parameters: Any) -> None:
 
     found = read_document(alignment)
     streams = reload_streams(found, alignment)
-    draw(output, found, streams, run.force)
+    with Outputs(run.force) as outputs:
+        draw(outputs, output, found, streams)

@@ -47,7 +47,14 @@ def compute(stream: Stream, options: Options) -> Stream:
         frame_shape=(),
         features=name,
     )
-    return normalize(derive(featured, options.derivative), options.normalize)
+    featured = normalize(derive(featured, options.derivative), options.normalize)
+    return replace(featured, warnings=featured.warnings + _stillness(featured))
+
+
+def _stillness(stream: Stream) -> tuple[str, ...]:
+    """Return a warning where no value ever changes: silence, a sensor that was off."""
+    still = stream.n_frames > 1 and bool((stream.values == stream.values[0]).all())
+    return (f"{stream.source}: its {stream.features} never changes",) if still else ()
 
 
 def metric_of(stream: Stream) -> str:

@@ -100,8 +100,10 @@ def _decode(
         what = f"no channel {options.channel}: it has {n_channels}, the first is 0"
         raise InputError(source.path, what)
     first, last = _span(sound.frames, rate, source, options)
-    if first:
-        sound.seek(first)  # some codecs cannot, not even to their start
+    if sound.seekable():
+        sound.seek(first)
+    else:
+        sound.read(first, dtype="float32")
     blocks = _blocks(sound, last - first, first, source, options)
     values, n_read = _collect(blocks, rate, decode_rate)
     # The length that an MP3 header gives is an estimate: a difference there means nothing.

@@ -28,7 +28,7 @@ _TIME_NAME = re.compile(
 RATE_NAMES = frozenset({"rate", "fs", "fps", "sr", "sample_rate", "frame_rate"})
 
 _EVEN_WITHIN = 0.01  # of a period: times as exact as that count as evenly spaced
-_LARGEST_DENOMINATOR = 1001  # of 30000/1001, the rate of television
+_DENOMINATORS = (1, 1001, *range(2, 1001))  # 30000/1001 is the rate of television
 _CLOCK = r"\d+:\d\d:\d\d(?:\.\d*)?"
 
 
@@ -127,8 +127,9 @@ def even_rate(times: Float64Array) -> Fraction | None:
     residual = float(np.abs(times - times[0] - period * np.arange(len(times))).max())
     if residual > _EVEN_WITHIN * period + 1e-5:
         return None
-    tolerance = min(4 * residual / duration + 1e-12, 1e-6)
-    for denominator in range(1, _LARGEST_DENOMINATOR + 1):
+    rounding = float(np.spacing(np.abs(times).max()))
+    tolerance = min(4 * (residual + rounding) / duration, 1e-6)
+    for denominator in _DENOMINATORS:
         numerator = round(denominator / period)
         if abs(numerator * period - denominator) <= tolerance * denominator:
             return Fraction(numerator, denominator)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import IO
 
 import numpy as np
 
 from mmalign_cli.model import Array, Float64Array, IntArray, Stream, WarpingPath
-from mmalign_cli.write.atomic import atomic_file, write_bytes
+from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.path import csv_text
 
 
@@ -46,9 +47,14 @@ def file_name(stream: Stream) -> str:
     return (safe.lstrip(".") or "stream") + ending
 
 
+def aligned_files(folder: str, streams: Sequence[Stream]) -> list[str]:
+    """Return the files that `write_aligned` writes, one a stream."""
+    return [os.path.join(folder, file_name(stream)) for stream in streams]
+
+
 def write_aligned(
-    folder: str, streams: Sequence[Stream], path: WarpingPath, force: bool
-) -> list[str]:
+    outputs: Outputs, folder: str, streams: Sequence[Stream], path: WarpingPath
+) -> None:
     """Write each stream with one frame a step of the path.
 
     Tables become csv with the common time line as ``time``, arrays npy; sound (as feature
@@ -56,43 +62,31 @@ def write_aligned(
 
     Parameters
     ----------
+    outputs : Outputs
+        Where they go.
     folder : str
         Made if it is missing.
     streams : sequence of Stream
         One for each column of the path, on the clocks of the path.
     path : WarpingPath
         The path.
-    force : bool
-        Whether existing files may be replaced.
-
-    Returns
-    -------
-    list of str
-        The files written.
     """
-    os.makedirs(folder, exist_ok=True)
+    outputs.make_folder(folder)
     times = common_times(path)
-    written = []
-    for k, stream in enumerate(streams):
-        target = os.path.join(folder, file_name(stream))
+    for k, (stream, target) in enumerate(zip(streams, aligned_files(folder, streams), strict=True)):
         values = stream.values[nearest_frames(stream, path.times[:, k])]
-        _write_stream(target, stream, values, times, force)
-        written.append(target)
-    return written
+        with outputs.open(target) as file:
+            _write_stream(file, stream, values, times)
 
 
-def _write_stream(
-    target: str, stream: Stream, values: Array, times: Float64Array, force: bool
-) -> None:
+def _write_stream(file: IO[bytes], stream: Stream, values: Array, times: Float64Array) -> None:
     if stream.kind == "table":
         names = stream.columns or tuple(f"column{c + 1}" for c in range(stream.n_dims))
         rows = np.column_stack([times, values]).tolist()
         text = csv_text(["common_time" if "time" in names else "time", *names], rows)
-        write_bytes(target, text.encode("utf-8", "surrogateescape"), force)
-        return
-    with atomic_file(target, force) as file:
-        if stream.kind == "array":
-            np.save(file, values, allow_pickle=False)
-        else:
-            shaped = values.reshape(len(values), *stream.frame_shape)
-            np.savez_compressed(file, values=shaped, times=times)
+        file.write(text.encode("utf-8", "surrogateescape"))
+    elif stream.kind == "array":
+        np.save(file, values, allow_pickle=False)
+    else:
+        shaped = values.reshape(len(values), *stream.frame_shape)
+        np.savez_compressed(file, values=shaped, times=times)

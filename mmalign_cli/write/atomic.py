@@ -68,57 +68,94 @@ def _is_same_file(a: str, b: str) -> bool:
         return os.path.realpath(a) == os.path.realpath(b)
 
 
-@contextmanager
-def atomic_file(path: str, force: bool) -> Iterator[IO[bytes]]:
-    """Open a file that appears under `path`, complete, when the block ends without exception.
+class Outputs:
+    """The files that one command writes: all of them appear when the block ends, or none.
 
-    It is written beside the target, synchronised to disk, then linked (or renamed over an old
-    file, with `force`). With `force` a symbolic link keeps being one: its target is replaced.
+    Each is written beside its target and synchronised to disk. At the end of the block they are
+    linked into place (renamed over old files, with `force`); if it ends by an exception they are
+    removed. With `force` a symbolic link keeps being one: its target is replaced.
 
     Parameters
     ----------
-    path : str
-        The file to write.
     force : bool
-        Whether an existing file may be replaced.
+        Whether existing files may be replaced.
 
-    Yields
-    ------
-    file
-        Open for binary writing.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; the old file, if any, is then whole.
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Outputs(force=False) as outputs:
+    ...         with outputs.open(f"{folder}/a.txt") as file:
+    ...             _ = file.write(b"whole")
+    ...     pathlib.Path(folder, "a.txt").read_text()
+    'whole'
     """
-    target = os.path.realpath(path) if force else path
-    folder = os.path.dirname(target) or "."
+
+    def __init__(self, force: bool) -> None:
+        self._force = force
+        self._pending: list[tuple[str, str, str]] = []  # path as named, temporary, target
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                for path, temporary, target in self._pending:
+                    with _told_as_output_error(path):
+                        _publish(temporary, target, self._force)
+        finally:
+            for _, temporary, _ in self._pending:
+                with suppress(OSError):
+                    os.unlink(temporary)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[IO[bytes]]:
+        """Open a file for binary writing that is to appear as `path`.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written; an old file of that name is then whole.
+        """
+        target = os.path.realpath(path) if self._force else path
+        with _told_as_output_error(path):
+            folder = os.path.dirname(target) or "."
+            handle, temporary = tempfile.mkstemp(_SUFFIX, f"{_PREFIX}{os.getpid()}-", folder)
+            self._pending.append((path, temporary, target))
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder that is missing; it stays, whatever happens."""
+        with _told_as_output_error(path):
+            os.makedirs(path, exist_ok=True)
+
+
+@contextmanager
+def _told_as_output_error(path: str) -> Iterator[None]:
+    """Turn what the system says of `path` into an OutputError."""
     try:
-        handle, temporary = tempfile.mkstemp(_SUFFIX, f"{_PREFIX}{os.getpid()}-", folder)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(temporary, target, force)
-        _sync_folder(folder)
+        yield
     except FileExistsError:
         raise OutputError(path, "exists", "--force replaces it") from None
     except OSError as error:
-        raise _cannot_write(path, error) from None
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        raise OutputError(path, f"cannot be written: {error.strerror or error}") from None
 
 
 def _publish(temporary: str, target: str, force: bool) -> None:
+    """Move a finished file to its place; FileExistsError if one is there, without `force`."""
     os.chmod(temporary, 0o666 & ~_umask())
     if force:
         os.replace(temporary, target)
-        return
+    else:
+        _link(temporary, target)
+    _sync_folder(os.path.dirname(target) or ".")
+
+
+def _link(temporary: str, target: str) -> None:
     try:
         os.link(temporary, target)
     except OSError as error:
@@ -142,13 +179,3 @@ def _sync_folder(folder: str) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _cannot_write(path: str, error: OSError) -> OutputError:
-    return OutputError(path, f"cannot be written: {error.strerror or error}")
-
-
-def write_bytes(path: str, data: bytes, force: bool) -> None:
-    """Write `data` to `path`, atomically."""
-    with atomic_file(path, force) as file:
-        file.write(data)

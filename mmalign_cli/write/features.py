@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 
 from mmalign_cli.model import Array, Stream
-from mmalign_cli.write.atomic import atomic_file
+from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.path import csv_text, ending_of
 
 
@@ -50,7 +50,7 @@ def features_ending(target: str) -> str:
     return ending_of(target, tuple(_WRITERS), "--output")
 
 
-def write_features(target: str, stream: Stream, force: bool) -> None:
+def write_features(outputs: Outputs, target: str, stream: Stream) -> None:
     """Write a stream as csv, npy (values alone) or npz, by the name of `target`."""
-    with atomic_file(target, force) as file:
+    with outputs.open(target) as file:
         _WRITERS[features_ending(target)](file, stream)

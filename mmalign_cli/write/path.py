@@ -11,7 +11,7 @@ import numpy as np
 
 from mmalign_cli.errors import UsageError
 from mmalign_cli.model import Array, WarpingPath
-from mmalign_cli.write.atomic import atomic_file
+from mmalign_cli.write.atomic import Outputs
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 
@@ -72,14 +72,14 @@ def path_ending(target: str) -> str:
     return ending_of(target, tuple(_WRITERS), "--path")
 
 
-def write_path(target: str, path: WarpingPath, names: Sequence[str], force: bool) -> None:
+def write_path(outputs: Outputs, target: str, path: WarpingPath, names: Sequence[str]) -> None:
     """Write the path as csv, npy (frames alone) or npz, by the name of `target`."""
-    with atomic_file(target, force) as file:
+    with outputs.open(target) as file:
         _WRITERS[path_ending(target)](file, path, names)
 
 
-def write_matrices(target: str, matrices: Mapping[str, Array], force: bool) -> None:
+def write_matrices(outputs: Outputs, target: str, matrices: Mapping[str, Array]) -> None:
     """Write matrices as float32 into an npz file."""
     small = {name: matrix.astype(np.float32) for name, matrix in matrices.items()}
-    with atomic_file(target, force) as file:
+    with outputs.open(target) as file:
         np.savez_compressed(file, **small)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmalign_cli.errors import UsageError, printable
 from mmalign_cli.model import Alignment, Array, Float64Array, IntArray, Stream
-from mmalign_cli.write.atomic import atomic_file
+from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.path import ending_of
 
 if TYPE_CHECKING:
@@ -49,12 +49,18 @@ def sampled_frames(stream: Stream) -> IntArray:
 
 
 def write_plot(
-    target: str, alignment: Alignment, streams: list[Stream], local: Float64Array, force: bool
+    outputs: Outputs,
+    target: str,
+    alignment: Alignment,
+    streams: list[Stream],
+    local: Float64Array,
 ) -> None:
     """Draw the first two streams of an alignment.
 
     Parameters
     ----------
+    outputs : Outputs
+        Where it goes.
     target : str
         File ending in png, svg or pdf.
     alignment : Alignment
@@ -63,8 +69,6 @@ def write_plot(
         As they were aligned, reference first.
     local : ndarray, shape (n_sampled, m_sampled)
         Local costs between `sampled_frames` of the two.
-    force : bool
-        Whether an existing file may be replaced.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -81,7 +85,7 @@ def write_plot(
         figure = Figure(figsize=(13.5, 6.4), dpi=120, layout="constrained")
         FigureCanvasAgg(figure)
         _draw(figure, alignment, streams, local)
-        with atomic_file(target, force) as file:
+        with outputs.open(target) as file:
             kind = plot_ending(target)[1:]
             dated = {"svg": "Date", "pdf": "CreationDate"}.get(kind)
             figure.savefig(file, format=kind, metadata={dated: None} if dated else None)

@@ -1,0 +1,144 @@
+"""Files appear whole or not at all; what was there before survives every failure."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmalign_cli.errors import OutputError
+from mmalign_cli.model import Stream, WarpingPath
+from mmalign_cli.write import atomic
+from mmalign_cli.write.aligned import common_times, file_name, nearest_frames
+from mmalign_cli.write.atomic import Outputs, check_outputs
+from mmalign_cli.write.path import csv_label
+
+
+def write(path, text, force=False):
+    with Outputs(force) as outputs, outputs.open(path) as file:
+        file.write(text.encode())
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_new_file(folder):
+    write("a.txt", "new")
+    assert Path("a.txt").read_text() == "new"
+    assert names(folder) == ["a.txt"]
+    assert Path("a.txt").stat().st_mode & 0o777 == 0o666 & ~atomic._umask()
+
+
+def test_existing_file_needs_force(folder):
+    write("a.txt", "old")
+    with pytest.raises(OutputError, match="exists"):
+        write("a.txt", "new")
+    assert Path("a.txt").read_text() == "old"
+    write("a.txt", "new", force=True)
+    assert Path("a.txt").read_text() == "new"
+    assert names(folder) == ["a.txt"]
+
+
+def test_a_file_that_appears_meanwhile_is_kept(folder):
+    with pytest.raises(OutputError, match="exists"), Outputs(False) as outputs:
+        with outputs.open("a.txt") as file:
+            file.write(b"mine")
+        Path("a.txt").write_text("theirs")
+    assert Path("a.txt").read_text() == "theirs"
+    assert names(folder) == ["a.txt"]
+
+
+def test_all_or_none(folder):
+    """A failure in the second file leaves no first one."""
+    with pytest.raises(KeyboardInterrupt), Outputs(False) as outputs:
+        with outputs.open("a.txt") as file:
+            file.write(b"done")
+        with outputs.open("b.txt") as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
+def test_a_failing_system_call_keeps_the_old_file(folder, monkeypatch, call):
+    write("a.txt", "old")
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OutputError, match="No space left"):
+        write("a.txt", "new", force=True)
+    monkeypatch.undo()
+    assert Path("a.txt").read_text() == "old"
+    assert names(folder) == ["a.txt"]
+
+
+def test_without_hard_links(folder, monkeypatch):
+    def fail(*arguments):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", fail)
+    write("a.txt", "new")
+    with pytest.raises(OutputError, match="exists"):
+        write("a.txt", "newer")
+    assert Path("a.txt").read_text() == "new"
+
+
+def test_a_symbolic_link_stays_one(folder):
+    write("target.txt", "old")
+    os.symlink("target.txt", "link.txt")
+    with pytest.raises(OutputError, match="exists"):
+        write("link.txt", "new")
+    write("link.txt", "new", force=True)
+    assert Path("link.txt").is_symlink()
+    assert Path("target.txt").read_text() == "new"
+
+
+def test_dangling_links_count_as_existing(folder):
+    os.symlink("nowhere", "link.txt")
+    with pytest.raises(OutputError, match="exists"):
+        check_outputs(["link.txt"], [], force=False)
+
+
+def test_long_names_and_bad_folders(folder):
+    Path("file").write_text("")
+    for path, says in (
+        ("x" * 300, "too long"),
+        ("file/a.txt", "no such folder"),
+        ("no/a.txt", "no such folder"),
+        (".", "is a directory"),
+    ):
+        with pytest.raises(OutputError, match=says):
+            check_outputs([path], [], force=True)
+
+
+def test_common_times_increase_and_are_the_references_where_it_moves():
+    frames = np.array([[0, 0], [0, 1], [0, 2], [1, 3], [3, 4], [3, 5]])
+    times = np.column_stack([frames[:, 0] * 0.5, frames[:, 1] * 0.1])
+    common = common_times(WarpingPath(frames, times))
+    np.testing.assert_allclose(common, [0, 1 / 6, 2 / 6, 0.5, 1.5, 2.0])
+
+
+def test_nearest_frames():
+    stream = Stream("a", np.zeros((3, 1)), np.array([0.0, 1.0, 3.0]))
+    found = nearest_frames(stream, np.array([-5.0, 0.4, 0.6, 1.9, 2.1, 9.0]))
+    np.testing.assert_array_equal(found, [0, 0, 1, 1, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [("a/b", "table", "a_b.csv"), ("..", "array", "stream.npy"), ("a\n", "audio", "a_.npz")],
+)
+def test_names_of_streams_are_never_paths(name, kind, expected):
+    stream = Stream(name, np.zeros((2, 1)), np.arange(2.0), kind=kind)
+    assert file_name(stream) == expected
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+a", "-a", "@a"])
+def test_no_label_is_a_formula(label):
+    assert csv_label(label) == f"'{label}"
+    assert csv_label("a=1") == "a=1"
