@@ -617,6 +617,15 @@ def test_29_not_finite(run, folder):
     refused(run, folder, ["info", "x.wav"], 3, what)
 
 
+def test_30_silence(run, folder):
+    wav(folder / "x.wav")
+    soundfile.write("silence.wav", np.zeros(8000), 8000)
+    result = run("dtw", "silence.wav", "x.wav", "--json")
+    assert result.code == 0
+    assert "silence.wav: its logmel never changes" in json.loads(result.stdout)["warnings"]
+    assert np.isfinite(json.loads(result.stdout)["cost"]["total"])
+
+
 def test_31_mixdown_is_recorded(run, folder):
     wav(folder / "x.wav", channels=2)
     result = run("info", "x.wav,features=raw", "-v")
@@ -973,8 +982,23 @@ def test_71_terminal_escapes(run, wave):
     assert "\x1b" not in result.stderr
 
 
+@pytest.mark.parametrize("first", "=+-@")
+def test_72_no_formulas_for_spreadsheets(run, wave, first):
+    assert run("dtw", f"a.csv,name={first}1", "b.csv", "--path", "path.csv").code == 0
+    header = (wave / "path.csv").read_text().splitlines()[0].split(",")
+    assert header[1] == f"'{first}1_frame"
+    assert not any(cell.startswith(tuple("=+-@")) for cell in header)
+
+
 def test_73_markup_is_text(run, wave):
     refused(run, wave, ["info", "[red]no[/red].csv"], 3, r"\[red\]no\[/red\].csv: no such file")
+
+
+def test_77_without_matplotlib(run, wave, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    arguments = ["dtw", "a.csv", "b.csv", "--plot", "x.png"]
+    refused(run, wave, arguments, 2, "--plot: needs matplotlib.*", "mmalign[plot]")
+    assert run("dtw", "a.csv", "b.csv").code == 0
 
 
 @pytest.mark.parametrize(

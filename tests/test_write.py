@@ -69,10 +69,10 @@ def test_a_failing_system_call_keeps_the_old_file(folder, monkeypatch, call):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, call, fail)
-    with pytest.raises(OutputError, match="No space left"):
-        write("a.txt", "new", force=True)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OutputError, match="No space left"):
+            write("a.txt", "new", force=True)
     assert Path("a.txt").read_text() == "old"
     assert names(folder) == ["a.txt"]
 
