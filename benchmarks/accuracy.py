@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], metavar="name")
     parser.add_argument("--data", type=Path, default=DATA)
     arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        print(f"the recordings are not at {arguments.data}: name their folder with --data")
+        return
     print(f"{'data':<30}{'points':>8}{'median':>10}{'90 %':>10}{'< 50 ms':>9}{'< 100 ms':>10}")
     for name in arguments.names or BENCHMARKS:
         for label, errors in BENCHMARKS[name](arguments.data):

@@ -127,6 +127,7 @@ def load_streams(
 
 def load_stream(spec: StreamSpec, name: str) -> Loaded:
     """Read one stream and compute its feature."""
+    runtime.prepare_kernels()  # before librosa, which brings numba in
     options = spec.options()
     raw = load(spec, name, decode_rate(options))
     stream = compute(raw, options)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -117,6 +119,7 @@ def prepare_kernels() -> None:
             pass
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="mmalign-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
 
 

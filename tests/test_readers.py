@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from fractions import Fraction
@@ -16,7 +17,7 @@ import soundfile
 import soxr
 from hypothesis import HealthCheck, given, settings
 
-from mmalign_cli.errors import InputError
+from mmalign_cli.errors import InputError, LimitError
 from mmalign_cli.features.compute import compute, decode_rate
 from mmalign_cli.model import frame_times
 from mmalign_cli.streams import audio
@@ -415,8 +416,43 @@ def test_mat_vectors_are_sequences():
     scipy.io.savemat("x.mat", {"x": TABLE[:, 0], "fs": 25.0}, oned_as="row")
     for argument in ("x.mat", "x.mat,transpose=true"):
         assert np.array_equal(read(argument).values, TABLE[:, :1])
-    scipy.io.savemat("x.mat", {"x": TABLE[:, 0]}, format="4", oned_as="column")
+    scipy.io.savemat("x.mat", {"x": TABLE[:, 0]}, oned_as="column")
     assert np.array_equal(read("x.mat").values, TABLE[:, :1])
+
+
+@pytest.mark.parametrize("kind", ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_mat_types(kind, compressed):
+    values = RNG.integers(0, 2 if kind == "?" else 100, (5, 3)).astype(kind)
+    names = {"a_long_name_of_a_matrix": values, "columns": np.array(["one", "two", "six"])}
+    scipy.io.savemat("x.mat", names, do_compression=compressed)
+    assert np.array_equal(read("x.mat").values, values.astype(float))
+    assert read("x.mat").columns == ("one", "two", "six")
+
+
+def test_mat_that_cannot_be_read(folder):
+    scipy.io.savemat("x.mat", {"x": TABLE}, format="4")
+    with pytest.raises(InputError, match="no MATLAB 5 header"):
+        read("x.mat")
+    scipy.io.savemat("x.mat", {"x": TABLE * 1j})
+    with pytest.raises(InputError, match="x: complex values"):
+        read("x.mat,key=x")
+    scipy.io.savemat("x.mat", {"x": np.zeros((300, 100))}, do_compression=True)
+    with pytest.raises(LimitError, match="holds 240 kB, the limit is 102 kB"):
+        read("x.mat,max-bytes=100k")
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.booleans())
+def test_damaged_mat_files_are_refused_or_read(folder, data, compressed):
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"x": TABLE, "t": TIMES}, do_compression=compressed)
+    damaged = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(124, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    (folder / "x.mat").write_bytes(damaged[: data.draw(st.integers(128, len(damaged)))])
+    with contextlib.suppress(InputError, LimitError):
+        read("x.mat,nan=interpolate,max-bytes=1M")
 
 
 def test_pictures():

@@ -30,13 +30,23 @@ if TYPE_CHECKING:
     from mmalign_cli.write.atomic import Outputs
 
 
+EXAMPLES = """\b
+Examples:
+  mmalign dtw camera.wav recorder.wav -o alignment.json --plot alignment.png
+  mmalign dtw a.csv b.csv --window slanted --radius 10% --json | jq .cost.total
+  cat a.csv | mmalign dtw -,format=csv b.csv --path path.csv
+"""
+
+
 def _finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise UsageError(parameter.opts[-1], f"{value} is not a finite number from 0 up")
     return value
 
 
-@click.command(cls=StreamCommand, short_help="Dynamic Time Warping of two streams.")
+@click.command(
+    cls=StreamCommand, short_help="Dynamic Time Warping of two streams.", epilog=EXAMPLES
+)
 @click.argument("reference")
 @click.argument("query")
 @click.option(
@@ -66,21 +76,22 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     callback=_finite,
     help="Added to each step that is not diagonal [0].",
 )
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    expose_value=False,
+    help="Taken by every aligner; nothing in dtw is random.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
 @output_options
 @run_options
 @stream_options
 def dtw(reference: str, query: str, **parameters: Any) -> None:
-    r"""Align QUERY to REFERENCE by Dynamic Time Warping.
+    """Align QUERY to REFERENCE by Dynamic Time Warping.
 
     Both are streams, PATH[,key=value]..., with the same number of dimensions after their
     features. The result maps the query's clock to the reference's.
-
-    \b
-    Examples:
-      mmalign dtw camera.wav recorder.wav -o alignment.json --plot alignment.png
-      mmalign dtw a.csv b.csv --window slanted --radius 10% --json | jq .cost.total
-      cat a.csv | mmalign dtw -,format=csv b.csv --path path.csv
     """
     run, targets = take_run(parameters), take_targets(parameters)
     specs = parse_streams([reference, query], parameters)

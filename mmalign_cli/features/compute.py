@@ -54,7 +54,7 @@ def compute(stream: Stream, options: Options) -> Stream:
 def _stillness(stream: Stream) -> tuple[str, ...]:
     """Return a warning where no value ever changes: silence, a sensor that was off."""
     still = stream.n_frames > 1 and bool((stream.values == stream.values[0]).all())
-    return (f"{stream.source}: its {stream.features} never changes",) if still else ()
+    return (f"{stream.source}: no value ever changes ({stream.features})",) if still else ()
 
 
 def metric_of(stream: Stream) -> str:

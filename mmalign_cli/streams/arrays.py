@@ -128,7 +128,14 @@ def read_npz(source: Source, options: Options, decode_rate: Fraction | None) -> 
     try:
         with source.open() as file, zipfile.ZipFile(file) as archive:
             return _read_archive(archive, source, options)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        OSError,
+        ValueError,
+    ) as error:
         raise InputError(source.path, f"damaged npz archive: {error}") from None
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -50,12 +51,30 @@ def read_audio(source: Source, options: Options, decode_rate: Fraction | None) -
             raise InputError(source.path, "sample rate 0 Hz is not valid")
         file.seek(0)
         try:
-            with soundfile.SoundFile(file) as sound:
+            with soundfile.SoundFile(_for_libsndfile(file, source), closefd=False) as sound:
                 return _decode(sound, riff, source, options, decode_rate)
         except soundfile.LibsndfileError as error:
             raise InputError(source.path, f"cannot be decoded: {error.error_string}") from None
         except (RuntimeError, TypeError) as error:
             raise InputError(source.path, f"cannot be decoded: {error}") from None
+
+
+class _QuietBytes(io.BytesIO):
+    """Bytes in memory that take no notice of a seek to nowhere, as damaged headers ask for."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
+def _for_libsndfile(file: BinaryIO, source: Source) -> int | BinaryIO:
+    """Return what libsndfile reads: the descriptor where there is one.
+
+    Reading through a Python object, it prints a traceback of its own for every damaged offset.
+    """
+    return file.fileno() if source.piped is None else _QuietBytes(source.piped)
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def _find_delimiter(sample: Sequence[str], options: Options) -> str:
 def _loose_cells(line: str, delimiter: str) -> list[str]:
     """Split a line into cells, tolerating what `_cells` refuses."""
     if delimiter == BLANKS:
-        return line.split()
+        return line.split() or [""]
     if '"' not in line:
         return line.split(delimiter)
     try:
