@@ -493,7 +493,7 @@ def test_19_transposed(run, folder):
 
 
 def test_20_bytes_after_the_array(run, folder):
-    np.save("x.npy", np.zeros((4, 2)))
+    np.save("x.npy", np.arange(8.0).reshape(4, 2))
     with open("x.npy", "ab") as file:
         file.write(b"junk")
     result = run("info", "x.npy,rate=1", "--json")
@@ -622,7 +622,8 @@ def test_30_silence(run, folder):
     soundfile.write("silence.wav", np.zeros(8000), 8000)
     result = run("dtw", "silence.wav", "x.wav", "--json")
     assert result.code == 0
-    assert "silence.wav: its logmel never changes" in json.loads(result.stdout)["warnings"]
+    warnings = json.loads(result.stdout)["warnings"]
+    assert any(re.fullmatch("silence.wav: .*change.*", w) for w in warnings)
     assert np.isfinite(json.loads(result.stdout)["cost"]["total"])
 
 

@@ -20,6 +20,7 @@ from mmalign_cli.model import Array
 from mmalign_cli.runtime import format_size
 from mmalign_cli.streams.bundle import Member, check_dtype, choose_array, with_companions
 from mmalign_cli.streams.content import Content
+from mmalign_cli.streams.mat4 import read_mat4
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
@@ -70,6 +71,8 @@ def read_mat(source: Source, options: Options, decode_rate: Fraction | None) -> 
         If the matrix unpacks to more than ``max-bytes=``.
     """
     data = source.read(options.max_bytes)
+    if data[126:128] not in (b"IM", b"MI"):
+        return read_mat4(data, source, options)
     try:
         order = _byte_order(data)
         variables = _variables(memoryview(data), order)
@@ -89,10 +92,8 @@ def read_mat(source: Source, options: Options, decode_rate: Fraction | None) -> 
 
 
 def _byte_order(data: bytes) -> str:
-    mark = data[126:128]
-    if mark not in (b"IM", b"MI"):
-        raise _DamagedError("no MATLAB 5 header (save it with save(..., '-v7'))")
-    return "<" if mark == b"IM" else ">"
+    """Return the byte order of numpy that the header states."""
+    return "<" if data[126:128] == b"IM" else ">"
 
 
 def _require_numbers(variable: _Variable, source: Source) -> None:

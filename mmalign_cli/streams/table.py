@@ -32,6 +32,7 @@ class _Table:
 
     grid: Grid
     frame: pd.DataFrame
+    decimal: str
     subject: str
 
     def line(self, row: int) -> int:
@@ -63,7 +64,7 @@ def read_table(source: Source, options: Options, decode_rate: Fraction | None) -
         With line and column, where the text is not a table of numbers.
     """
     grid = read_grid(source, options)
-    table = _Table(grid, _parse(grid, source, options), source.path)
+    table = _Table(grid, _parse(grid, source, options), options.decimal, source.path)
     time = _time_column(table, options)
     keep = _data_columns(table, time, options)
     values = np.column_stack([_numbers(table, c) for c in keep])
@@ -167,19 +168,25 @@ def _left_out(
 
 def _numbers(table: _Table, column: int) -> Float64Array:
     """Return a column as float64 (n_rows,), missing cells NaN; refuse text."""
-    import pandas as pd
-
     cells = table.frame[column]
     if cells.dtype.kind in "biuf":
         return cells.to_numpy(dtype=np.float64)
-    text = cells.astype(object)
-    lower = text.astype(str).str.strip().str.lower()
-    numbers = pd.to_numeric(text.where(~lower.isin(list(_TRUTH)), lower.map(_TRUTH)), "coerce")
-    values = numbers.to_numpy(dtype=np.float64)
-    bad = np.flatnonzero(np.isnan(values) & text.notna().to_numpy())
-    if len(bad):
-        raise _not_a_number(table, column, int(bad[0]))
+    # What pandas leaves as text differs between its versions (1e999, 2**70): it is read here.
+    values = np.full(len(cells), np.nan)
+    for row in np.flatnonzero(cells.notna().to_numpy()):
+        value = _value(str(cells.iloc[row]), table.decimal)
+        if value is None:
+            raise _not_a_number(table, column, int(row))
+        values[row] = value
     return values
+
+
+def _value(cell: str, decimal: str) -> float | None:
+    """Return the number or truth value that a cell spells, None where it is neither."""
+    text = cell.strip().lower()
+    if text in _TRUTH:
+        return _TRUTH[text]
+    return float(text.replace(decimal, ".")) if _is_number(text.replace(decimal, ".")) else None
 
 
 def _not_a_number(table: _Table, column: int, row: int) -> InputError:
@@ -196,7 +203,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # Python's own way to group digits
 
 
 def _times(table: _Table, column: int) -> Float64Array:
