@@ -181,6 +181,8 @@ def test_plot_refuses_streams_that_have_changed(run, pair):
 
 def test_plot_finds_streams_beside_the_document(run, pair, monkeypatch):
     run("dtw", "a.csv", "b.csv", "-o", "out.json")
+    assert run("plot", "out.json").code == 0
+    assert Path("out.png").exists()
     (pair / "elsewhere").mkdir()
     monkeypatch.chdir(pair / "elsewhere")
     assert run("plot", "../out.json", "-o", "p.png").code == 0

@@ -112,9 +112,15 @@ def test_defaults_yield_to_the_streams_own_keys():
 
 
 def test_the_rate_is_also_that_of_audio_features():
-    assert parse_spec("x.wav,rate=50").options().hop == Fraction(1, 50)
-    assert parse_spec("x.wav,rate=50,hop=0.1").options().hop == Fraction(1, 10)
-    assert parse_spec("x.wav").options().hop == Fraction(1, 100)
+    assert parse_spec("x.wav,rate=50").options().feature_hop(is_audio=True) == Fraction(1, 50)
+    assert parse_spec("x.wav,rate=50,hop=.1").options().feature_hop(is_audio=True) == Fraction(
+        1, 10
+    )
+    assert parse_spec("x.wav").options().feature_hop(is_audio=True) == Fraction(1, 100)
+
+
+def test_the_rate_of_a_roll_is_not_its_hop():
+    assert parse_spec("x.npy,rate=20").options().feature_hop(is_audio=False) == Fraction(1, 100)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -12,10 +13,13 @@ from mmalign_cli.commands.options import run_options, take_run
 @click.command(short_help="A picture of an alignment.")
 @click.argument("alignment")
 @click.option(
-    "-o", "--output", metavar="FILE", required=True, help="The picture: .png, .svg or .pdf."
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="The picture: .png, .svg or .pdf [the document's name with .png].",
 )
 @run_options
-def plot(alignment: str, output: str, **parameters: Any) -> None:
+def plot(alignment: str, output: str | None, **parameters: Any) -> None:
     """Draw ALIGNMENT, a document: the path over its cost matrix, the streams before and after.
 
     The streams are read again, as the document names them, from the working folder or the
@@ -27,6 +31,7 @@ def plot(alignment: str, output: str, **parameters: Any) -> None:
     from mmalign_cli.write.atomic import Outputs, check_outputs
     from mmalign_cli.write.plot import plot_ending, require_matplotlib
 
+    output = output or f"{os.path.splitext(alignment)[0]}.png"
     plot_ending(output)
     require_matplotlib()
     check_outputs([output], [alignment], run.force)

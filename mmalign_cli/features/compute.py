@@ -13,7 +13,8 @@ from mmalign_cli.streams.spec import Options
 
 def decode_rate(options: Options) -> Fraction | None:
     """Return the rate at which to decode audio for the feature that `options` ask for."""
-    return feature_named(options.features or default_feature("audio", "")).decode_rate(options.hop)
+    feature = feature_named(options.features or default_feature("audio", ""))
+    return feature.decode_rate(options.feature_hop(is_audio=True))
 
 
 def compute(stream: Stream, options: Options) -> Stream:
@@ -37,7 +38,8 @@ def compute(stream: Stream, options: Options) -> Stream:
         If the feature does not take this kind of content, or the stream is too short for it.
     """
     name = options.features or default_feature(stream.kind, stream.source)
-    computed = compute_of(name, stream.kind, stream.source)(stream, options.hop)
+    hop = options.feature_hop(is_audio=stream.kind == "audio")
+    computed = compute_of(name, stream.kind, stream.source)(stream, hop)
     featured = replace(
         stream,
         values=computed.values,

@@ -130,9 +130,12 @@ def _clock(
     if content.times is not None:
         times = checked_times(content.times, source.path)
         return times, even_rate(times)
-    rate = content.rate or options.rate
+    # Of audio `rate=` is the rate of the feature frames, not of the samples.
+    rate = content.rate if content.kind == "audio" else options.rate or content.rate
     if rate is None:
-        warnings.append(f"{source.path}: no times in the file, taken as 1 frame a second (rate=)")
+        keys = "rate= or time=" if content.kind == "table" else "rate="
+        what = f"no times in the file, taken as 1 frame a second ({keys})"
+        warnings.append(f"{source.path}: {what}")
         rate = Fraction(1)
     return frame_times(n_frames, rate, content.start_s), rate
 

@@ -31,7 +31,7 @@ class Options:
     start: float | None = None
     end: float | None = None
     features: str | None = None
-    hop: Fraction = DEFAULT_HOP
+    hop: Fraction | None = None
     channel: int | None = None
     normalize: str = "none"
     derivative: int = 0
@@ -42,6 +42,12 @@ class Options:
     encoding: str = "utf-8-sig"
     allow_truncated: bool = False
     max_bytes: int = DEFAULT_MAX_BYTES
+
+    def feature_hop(self, is_audio: bool) -> Fraction:
+        """Return the seconds between feature frames: ``hop=``, of audio also ``1 / rate=``."""
+        if self.hop is None and is_audio and self.rate is not None:
+            return 1 / self.rate
+        return self.hop or DEFAULT_HOP
 
 
 @dataclass(frozen=True)
@@ -195,8 +201,6 @@ class StreamSpec:
         parsed: dict[str, Any] = {}
         for name, text in self.given.items():
             parsed[name.replace("-", "_")] = parse_value(name, text)
-        if "rate" in parsed and "hop" not in parsed:
-            parsed["hop"] = 1 / parsed["rate"]  # of audio features, whose file has no frames
         options = Options(**parsed)
         if options.start is not None and options.end is not None and options.end <= options.start:
             raise UsageError("end", f"{options.end:g} s is not after start {options.start:g} s")
