@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import functools
+import io
 import os
+import pickletools
 import re
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +20,9 @@ from mmalign_cli.errors import LimitError, UsageError
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 _SHARE_TO_USE = 0.8
+
+WRITTEN: list[str] = []
+"""The files that this command has put in their places so far."""
 
 
 class Progress(Protocol):
@@ -103,24 +110,92 @@ def require_memory(n_bytes: int, max_memory: int | None, subject: str, hint: str
         raise LimitError(subject, what, hint)
 
 
+@functools.cache
 def prepare_kernels() -> None:
     """Point numba's cache at the user's own cache folder; must run before numba is imported.
 
-    Where that folder cannot be made, a private temporary one is used: the kernels are then
-    compiled anew, which costs seconds and changes no result.
+    Where that folder cannot be used, a private temporary one is: the kernels are then compiled
+    anew, which costs seconds and changes no result. Cache files that were cut short go first:
+    numba dies on them.
     """
-    if "NUMBA_CACHE_DIR" in os.environ or "numba" in sys.modules:
+    if "numba" in sys.modules:
         return
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(base) / "mmalign" / f"kernels-{__version__}"
+    given = os.environ.get("NUMBA_CACHE_DIR", "")
+    folder = given if _is_usable(given) else _own_cache() or _temporary_cache()
+    _remove_damaged(folder)
+    os.environ["NUMBA_CACHE_DIR"] = folder
+
+
+def _own_cache() -> str:
+    """Return the folder of this version's compiled kernels, or nothing if it cannot be used."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # as its specification demands
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(base, "mmalign", f"kernels-{__version__}")
+    return folder if _make_private(folder) and _is_usable(folder) else ""
+
+
+def _make_private(folder: str) -> bool:
+    """Make a folder and its parent, and make sure that only this user writes there.
+
+    What numba keeps in it is unpickled and executed: it must be nobody else's.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        os.makedirs(os.path.dirname(os.path.dirname(folder)), exist_ok=True)
+        for part in (os.path.dirname(folder), folder):
+            with suppress(FileExistsError):
+                os.mkdir(part, 0o700)
+            if not (_is_own(os.lstat(part)) and _is_own(os.stat(part))):
+                return False
+            os.chmod(part, 0o700)
     except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="mmalign-kernels-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+        return False
+    return True
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+
+
+def _is_usable(folder: str) -> bool:
+    """Tell whether files can be made in a folder; it is made where it is missing."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _temporary_cache() -> str:
+    """Make a folder for this process alone, wherever there is room for one."""
+    for base in (None, "/dev/shm", os.curdir):
+        with suppress(OSError):
+            folder = os.path.abspath(tempfile.mkdtemp(prefix="mmalign-kernels-", dir=base))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            return folder
+    raise LimitError("kernels", "no folder for compiled code", "set NUMBA_CACHE_DIR or TMPDIR")
+
+
+def _remove_damaged(folder: str) -> None:
+    """Remove the cache files of this user that do not hold what their names promise."""
+    for pattern, pickles in (("*/*.nbi", 2), ("*/*.nbc", 1)):
+        for path in Path(folder).glob(pattern):
+            with suppress(OSError):
+                if _is_own(path.lstat()) and not _holds_pickles(path.read_bytes(), pickles):
+                    path.unlink()
+
+
+def _holds_pickles(data: bytes, count: int) -> bool:
+    """Tell whether `data` is `count` whole pickles; nothing of them is executed."""
+    stream = io.BytesIO(data)
+    try:
+        for _ in range(count):
+            for _ in pickletools.genops(stream):
+                pass
+    except (ValueError, OverflowError, MemoryError):
+        return False
+    return stream.tell() == len(data)
 
 
 def limit_threads(n_threads: int | None) -> None:
@@ -131,6 +206,27 @@ def limit_threads(n_threads: int | None) -> None:
         threadpoolctl.threadpool_limits(n_threads)
 
 
-def discard_stdout() -> None:
-    """Let the interpreter's flush at exit go nowhere: its reader has closed the pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def hold_standard_streams() -> None:
+    """Keep descriptors 0 to 2 taken, so that no file of ours becomes one of them.
+
+    A library that complains to a standard error that the user has closed would else write into
+    whichever file was opened first.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def tolerate_any_text() -> None:
+    """Escape what the terminal's encoding has no character for, in place of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard(*descriptors: int) -> None:
+    """Let the interpreter's flush at exit go nowhere: these descriptors take no more."""
+    for number in descriptors:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from scipy.spatial.distance import cdist
 
@@ -17,25 +15,37 @@ def local_costs(x, y, metric):
     return cdist(x, y, metric)
 
 
+def chain_cells(i, j, step):
+    """Cells of a step that ends at (i, j), first to last with their weights, and its start."""
+    cells = []
+    for di, dj, weight in reversed(step):
+        cells.append((i, j, weight))
+        i, j = i - di, j - dj
+    return cells[::-1], (i, j)
+
+
+def bent_moves(step):
+    """Number of moves of a step that are not diagonal."""
+    return sum((di, dj) != (1, 1) for di, dj, _ in step)
+
+
 def accumulate(cost, steps, allowed, penalty=0.0):
     """The textbook recursion over a full table; infinite where no path leads.
 
-    `steps` are (reference, query, weight); `allowed[i, j]` marks the window.
+    A step is a chain of moves (reference, query, weight); `allowed[i, j]` marks the window.
     """
     n, m = cost.shape
     table = np.full((n, m), INF)
+    if allowed[0, 0]:
+        table[0, 0] = cost[0, 0]
     for i in range(n):
         for j in range(m):
-            if not allowed[i, j]:
-                continue
-            if i == j == 0:
-                table[i, j] = cost[0, 0]
-                continue
-            for di, dj, weight in steps:
-                if i >= di and j >= dj:
-                    extra = 0.0 if (di, dj) == (1, 1) else penalty
-                    arrived = table[i - di, j - dj] + weight * cost[i, j] + extra
-                    table[i, j] = min(table[i, j], arrived)
+            for step in steps:
+                cells, (a, b) = chain_cells(i, j, step)
+                if a < 0 or b < 0 or not all(allowed[p, q] for p, q, _ in cells):
+                    continue
+                arrived = table[a, b] + sum(w * cost[p, q] for p, q, w in cells)
+                table[i, j] = min(table[i, j], arrived + penalty * bent_moves(step))
     return table
 
 
@@ -44,27 +54,32 @@ def best_by_enumeration(cost, steps, penalty=0.0):
     n, m = cost.shape
 
     def rest(i, j):
-        if (i, j) == (n - 1, m - 1):
-            return 0.0
-        best = INF
-        for di, dj, weight in steps:
-            if i + di < n and j + dj < m:
-                extra = 0.0 if (di, dj) == (1, 1) else penalty
-                here = weight * cost[i + di, j + dj] + extra
-                best = min(best, here + rest(i + di, j + dj))
+        best = 0.0 if (i, j) == (n - 1, m - 1) else INF
+        for step in steps:
+            a, b = i + sum(s[0] for s in step), j + sum(s[1] for s in step)
+            if a < n and b < m:
+                cells, _ = chain_cells(a, b, step)
+                here = sum(w * cost[p, q] for p, q, w in cells) + penalty * bent_moves(step)
+                best = min(best, here + rest(a, b))
         return best
 
     return cost[0, 0] + rest(0, 0)
 
 
 def path_total(cost, frames, steps, penalty=0.0):
-    """Cost of a path, step by step; raises KeyError for a move that is no step."""
-    weight_of = {(di, dj): weight for di, dj, weight in steps}
-    total = cost[tuple(frames[0])]
-    for before, after in pairwise(frames):
-        move = tuple(int(v) for v in after - before)
-        total += weight_of[move] * cost[tuple(after)] + (0.0 if move == (1, 1) else penalty)
-    return total
+    """Least cost of a sequence of cells over all ways to split it into steps; infinite if none."""
+    frames = [tuple(int(v) for v in cell) for cell in frames]
+    totals = [INF] * len(frames)
+    totals[0] = cost[frames[0]]
+    for at, (i, j) in enumerate(frames):
+        for step in steps:
+            cells, start = chain_cells(i, j, step)
+            before = at - len(step)
+            if before < 0 or frames[before : at + 1] != [start, *((p, q) for p, q, _ in cells)]:
+                continue
+            here = sum(w * cost[p, q] for p, q, w in cells) + penalty * bent_moves(step)
+            totals[at] = min(totals[at], totals[before] + here)
+    return totals[-1]
 
 
 def band(n, m, inside):

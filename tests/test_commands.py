@@ -124,7 +124,7 @@ def test_cost_matrices(run, pair):
     assert {m.dtype for m in (local, accumulated, aligned)} == {np.dtype(np.float32)}
     np.testing.assert_allclose(local, naive.local_costs(x, y, "sqeuclidean"), rtol=1e-6, atol=1e-12)
     allowed = naive.band(60, 80, lambda i, j: abs(i - j * 59 / 79) <= 20)
-    steps = [(1, 1, 1), (1, 0, 1), (0, 1, 1)]
+    steps = [[(1, 1, 1)], [(1, 0, 1)], [(0, 1, 1)]]
     twin = naive.accumulate(naive.local_costs(x, y, "sqeuclidean"), steps, allowed)
     np.testing.assert_allclose(accumulated, twin, rtol=1e-5)
     np.testing.assert_array_equal(aligned, local[np.ix_(frames[:, 0], frames[:, 1])])

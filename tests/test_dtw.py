@@ -27,8 +27,10 @@ with warnings.catch_warnings():
     import dtw as dtw_python
 
 MOVES = {
-    name: [(s.reference, s.query, s.weight) for s in p.steps] for name, p in STEP_PATTERNS.items()
+    name: [[(m.reference, m.query, m.weight) for m in step] for step in pattern.steps]
+    for name, pattern in STEP_PATTERNS.items()
 }
+SINGLE = [name for name, steps in MOVES.items() if max(map(len, steps)) == 1]
 TOTAL = 1e-9  # relative agreement of totals with an independent program
 
 
@@ -73,12 +75,18 @@ def random_window(rng, n, m):
 @pytest.mark.parametrize("step", STEP_PATTERNS)
 @pytest.mark.parametrize("metric", METRICS)
 def test_agrees_with_dtw_python(step, metric):
-    """30 cases of each of 18 combinations, 540 in all: same total, and a path that costs it."""
+    """Nine cases of each combination, over 1400 in all: same total, and a path that costs it.
+
+    In a chain of moves dtw-python lets the cells between lie outside the window, where ours must
+    lie inside: chains are compared without window here, with windows against the slow twin.
+    """
     rng = np.random.default_rng([len(step), len(metric)])
     compared = 0
-    while compared < 30:
-        x, y = random_pair(rng, d=3)
+    while compared < 9:
+        x, y = random_pair(rng, d=3) if step in SINGLE else random_pair(rng, d=3, low=20)
         window = random_window(rng, len(x), len(y))
+        if step not in SINGLE:
+            window = everything(len(x), len(y))
         allowed = as_mask(window, len(y))
         cost = naive.local_costs(x, y, metric)
         try:
@@ -112,6 +120,32 @@ def test_built_in_windows_of_dtw_python_are_ours():
                 query, reference, query_size=m, reference_size=n, window_size=radius
             )
             np.testing.assert_array_equal(as_mask(ours(n, m, radius), m), inside)
+
+
+def test_patterns_are_those_of_dtw_python():
+    """Move by move and weight by weight; its rows count back from the last cell of a step."""
+    lengths = {(17, None): "NA", (17, 17): "N+M", (17, 12): "N", (17, 5): "M"}
+    for name, pattern in STEP_PATTERNS.items():
+        theirs = getattr(dtw_python, name)
+        expected = set()
+        for number in np.unique(theirs.mx[:, 0]):
+            rows = [tuple(row) for row in theirs.mx[theirs.mx[:, 0] == number][:, 1:].round(9)]
+            expected.add(((rows[0][1], rows[0][0]), tuple((j, i, w) for i, j, w in rows[1:])))
+        ours = set()
+        for step in MOVES[name]:
+            cells, start = naive.chain_cells(0, 0, step)
+            ours.add(((-start[0], -start[1]), tuple((-i, -j, round(w, 9)) for i, j, w in cells)))
+        assert ours == expected, name
+        length = pattern.length(5, 12) if pattern.length else None
+        assert lengths[17, length] == theirs.hint, name
+
+
+def test_steps_that_keep_the_reference_stand_last_and_alone():
+    """The kernel goes through a row once for them, from left to right."""
+    for name, steps in MOVES.items():
+        stays = [sum(move[0] for move in step) == 0 for step in steps]
+        assert not any(stays[:-1]), name
+        assert not stays[-1] or len(steps[-1]) == 1, name
 
 
 small_ints = st.integers(-3, 3).map(float)
@@ -154,6 +188,7 @@ def test_slow_twin(case):
     np.testing.assert_allclose(warp.accumulated, table, rtol=1e-12)
     found = naive.path_total(cost, warp.frames, MOVES[step], penalty)
     assert found == pytest.approx(table[-1, -1], rel=1e-12)
+    assert warp.weights @ cost[tuple(warp.frames.T)] == pytest.approx(warp.cost.total, rel=1e-12)
     assert warp.cost.total + warp.cost.penalty == pytest.approx(found, rel=1e-12)
     assert tuple(warp.frames[0]) == (0, 0)
     assert tuple(warp.frames[-1]) == (len(x) - 1, len(y) - 1)
@@ -182,13 +217,13 @@ def test_identical_streams_cost_nothing_and_give_the_diagonal(metric, step):
     np.testing.assert_array_equal(warp.frames, np.repeat(np.arange(50), 2).reshape(-1, 2))
 
 
-@pytest.mark.parametrize("step", STEP_PATTERNS)
+@pytest.mark.parametrize("step", ["symmetric1", "symmetric2", "symmetricP0"])
 def test_ties_go_to_the_step_that_stands_first(step):
     """All costs equal 0: the path takes the diagonal as long as it can, from the end."""
     x = np.zeros((6, 1))
     warp = dtw(x, np.zeros((4, 1)), step=step)
     moves = np.diff(warp.frames, axis=0)[::-1].tolist()
-    assert moves[:3] == [[1, 1]] * 3 or step == "asymmetric"
+    assert moves[:3] == [[1, 1]] * 3
     assert warp.cost.total == 0.0
 
 
@@ -231,12 +266,12 @@ def test_penalty_is_not_part_of_the_total():
 
 
 @pytest.mark.parametrize("name", ["sakoe-chiba", "slanted"])
-@pytest.mark.parametrize("step", STEP_PATTERNS)
+@pytest.mark.parametrize("step", ["symmetric1", "asymmetric", "symmetricP1", "typeIVc"])
 def test_smallest_radius_is_the_smallest(name, step):
     rng = np.random.default_rng(6)
     band = {"sakoe-chiba": sakoe_chiba, "slanted": slanted}[name]
     for _ in range(10):
-        n, m = (int(v) for v in rng.integers(1, 30, 2))
+        n, m = (int(v) for v in rng.integers(1, 20, 2))
 
         def holds_path(radius, n=n, m=m):
             allowed = as_mask(band(n, m, radius), m)

@@ -34,6 +34,8 @@ class Warp:
     ----------
     frames : ndarray, shape (n_steps, 2)
         The warping path in frames of reference and query.
+    weights : ndarray, shape (n_steps,)
+        The weight of the local cost at each cell of the path; the first weighs 1.
     cost : Cost
         Computed along the path.
     programme_total : float
@@ -43,6 +45,7 @@ class Warp:
     """
 
     frames: IntArray
+    weights: Float64Array
     cost: Cost
     programme_total: float
     accumulated: Float64Array | None = None
@@ -106,10 +109,42 @@ def dtw(
     found = _programme(pair, pattern, window, penalty / pair.scale, accumulated, progress)
     if found is None:
         raise AlignmentError(subject, "no warping path satisfies the window and the step pattern")
-    frames, total = found
-    cost = path_cost(pair, frames, pattern, penalty)
+    frames, weights, total = found
+    cost = _path_cost(pair, frames, weights, pattern, penalty)
     kept = accumulated * pair.scale if keep_accumulated else None
-    return Warp(frames, cost, total * pair.scale, kept)
+    return Warp(frames, weights, cost, total * pair.scale, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """A step pattern as the kernel takes it: see `mmalign_cli.kernels.dtw`."""
+
+    bounds: IntArray
+    moves: IntArray
+    weights: Float64Array
+    penalties: Float64Array
+
+    @property
+    def depth(self) -> int:
+        """Rows that must be kept for the longest look back, the current one included."""
+        return int((self.moves[:, 0] + self.moves[:, 2]).max()) + 1
+
+
+def _step_arrays(pattern: StepPattern, penalty: float) -> _Steps:
+    """Lay out a pattern for the kernel; each bent move of a step costs the penalty once."""
+    moves: list[tuple[int, int, int, int]] = []
+    for step in pattern.steps:
+        for k, move in enumerate(step):
+            rest = step[k + 1 :]
+            back, left = sum(m.reference for m in rest), sum(m.query for m in rest)
+            moves.append((move.reference, move.query, back, left))
+    bent = [sum(not move.is_diagonal for move in step) for step in pattern.steps]
+    return _Steps(
+        np.cumsum([0, *map(len, pattern.steps)], dtype=np.int64),
+        np.array(moves, dtype=np.int64),
+        np.array([move.weight for step in pattern.steps for move in step], dtype=np.float64),
+        penalty * np.array(bent, dtype=np.float64),
+    )
 
 
 def _programme(
@@ -119,68 +154,50 @@ def _programme(
     penalty: float,
     accumulated: Float64Array,
     progress: Progress,
-) -> tuple[IntArray, float] | None:
-    """Run the kernel in slices of rows; return path and total, or None where there is none."""
+) -> tuple[IntArray, Float64Array, float] | None:
+    """Run the kernel in slices of rows; return path, weights and total, or None without path."""
     runtime.prepare_kernels()
     from mmalign_cli.kernels import dtw as kernel
 
     n, m = len(pair.x), len(pair.y)
-    yt = np.ascontiguousarray(pair.y.T)
-    steps, weights, penalties = step_arrays(pattern, penalty)
+    x, yt = np.ascontiguousarray(pair.x), np.ascontiguousarray(pair.y.T)
+    steps = _step_arrays(pattern, penalty)
     widths = window.hi - window.lo
     offsets = np.cumsum(widths) - widths
     winners = np.empty(int(widths.sum()), dtype=np.uint8)
-    recent = np.full((_depth(steps), m), np.inf)
-    rows = max(1, int(_CELLS_A_CALL * n / max(window.n_cells * (1 + pair.x.shape[1] / 8), 1)))
+    costs, recent = np.full((2, steps.depth, m), np.inf)
+    rows = max(1, int(_CELLS_A_CALL * n / max(window.n_cells * (1 + x.shape[1] / 8), 1)))
     for first in range(0, n, rows):
         last = min(first + rows, n)
         kernel.accumulate_rows(
-            first, last, pair.kernel, np.ascontiguousarray(pair.x), yt, window.lo, window.hi,
-            window.mask, steps, weights, penalties, recent, offsets, winners, accumulated,
+            first, last, pair.kernel, x, yt, window.lo, window.hi, window.mask, steps.bounds,
+            steps.moves, steps.weights, steps.penalties, costs, recent, offsets, winners,
+            accumulated,
         )  # fmt: skip
         progress("aligning", last, n)
     if window.lo[-1] >= m or window.hi[-1] < m:
         return None
     path = np.empty((n + m - 1, 2), dtype=np.int64)
-    start = kernel.trace_back(n - 1, m - 1, window.lo, steps, offsets, winners, path)
+    taken = np.empty(n + m - 1, dtype=np.int64)
+    start = kernel.trace_back(
+        n - 1, m - 1, window.lo, steps.bounds, steps.moves, offsets, winners, path, taken
+    )
     if start < 0:
         return None
-    return path[start:].copy(), float(recent[(n - 1) % len(recent), m - 1])
+    weights = np.concatenate([[1.0], steps.weights[taken[start + 1 :]]])
+    return path[start:].copy(), weights, float(recent[(n - 1) % len(recent), m - 1])
 
 
-def step_arrays(
-    pattern: StepPattern, penalty: float
-) -> tuple[IntArray, Float64Array, Float64Array]:
-    """Return moves (s, 2), weights (s,) and penalties (s,) for the kernel."""
-    steps = np.array([(s.reference, s.query) for s in pattern.steps], dtype=np.int64)
-    weights = np.array([s.weight for s in pattern.steps], dtype=np.float64)
-    penalties = np.array([0.0 if s.is_diagonal else penalty for s in pattern.steps])
-    return steps, weights, penalties
-
-
-def _depth(steps: IntArray) -> int:
-    return int(steps[:, 0].max()) + 1
-
-
-def path_cost(pair: Comparable, frames: IntArray, pattern: StepPattern, penalty: float) -> Cost:
-    """Return the cost of a path, from its local costs alone.
-
-    Parameters
-    ----------
-    pair : Comparable
-        The two streams.
-    frames : ndarray, shape (n_steps, 2)
-        The path.
-    pattern : StepPattern
-        Gives the weight of each step; the first cell weighs 1.
-    penalty : float
-        Of each step that is not diagonal.
-    """
-    weight_of = {(s.reference, s.query): s.weight for s in pattern.steps}
-    moves = np.diff(frames, axis=0)
-    weights = np.array([1.0] + [weight_of[int(a), int(b)] for a, b in moves])
+def _path_cost(
+    pair: Comparable,
+    frames: IntArray,
+    weights: Float64Array,
+    pattern: StepPattern,
+    penalty: float,
+) -> Cost:
+    """Return the cost of a path, from its local costs and the weights of its moves alone."""
     total = float(weights @ path_costs(pair, frames)) * pair.scale
-    bent = int((moves != 1).any(axis=1).sum())
+    bent = int((np.diff(frames, axis=0) != 1).any(axis=1).sum())
     normalized = pattern.normalized(total, len(pair.x), len(pair.y))
     return Cost(total, total / len(frames), normalized, penalty * bent)
 
@@ -214,8 +231,12 @@ def is_feasible(window: Window, step: str, m: int) -> bool:
     runtime.prepare_kernels()
     from mmalign_cli.kernels import dtw as kernel
 
-    steps, _, _ = step_arrays(step_pattern(step), 0.0)
-    return bool(kernel.reachable(window.lo, window.hi, window.mask, steps, m, _depth(steps)))
+    steps = _step_arrays(step_pattern(step), 0.0)
+    return bool(
+        kernel.reachable(
+            window.lo, window.hi, window.mask, steps.bounds, steps.moves, m, steps.depth
+        )
+    )
 
 
 def smallest_radius(name: str, n: int, m: int, step: str) -> int | None:

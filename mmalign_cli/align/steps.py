@@ -1,21 +1,29 @@
 """Step patterns (the slope constraint of DTW), as data. Imports nothing heavy.
 
-A step is a move (reference frames, query frames) with the weight of the local cost at the cell
-that it leads to. Where two steps lead to a cell at the same cost, the one that stands first here
-is taken: the diagonal, then the one that advances the reference.
+A step is one move or a chain of moves. A move advances the reference and the query by some
+frames and weighs the local cost of the cell that it leads to. Where two steps lead to a cell at
+the same cost, the one that stands first is taken: the diagonal, then those that advance the
+reference, at last the one that does not.
+
+Nearly all patterns of the literature are a set of chains and a rule for the weights, and are
+written so here: Sakoe and Chiba (1978), table I; Rabiner and Juang (1993), section 4.7.2.5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mmalign_cli.errors import UsageError, did_you_mean
 
+Shape: TypeAlias = tuple[tuple[int, int], ...]
+"""A chain of moves without weights: (reference frames, query frames) each."""
+
 
 @dataclass(frozen=True)
-class Step:
-    """One move and the weight of the cost where it ends."""
+class Move:
+    """Frames that both streams advance by, and the weight of the cost where that leads."""
 
     reference: int
     query: int
@@ -27,14 +35,18 @@ class Step:
         return self.reference == self.query == 1
 
 
+Step: TypeAlias = tuple[Move, ...]
+
+
 @dataclass(frozen=True)
 class StepPattern:
-    """The moves that a path may make.
+    """The steps that a path may make.
 
     Parameters
     ----------
     steps : tuple of Step
-        In the order in which ties are broken.
+        In the order in which ties are broken. A step that leaves the reference where it is
+        stands last, and there is one at most.
     length : callable or None
         The divisor that makes totals of pairs of other lengths comparable, from the numbers of
         reference and query frames: the sum of weights that every path of the pattern has. None
@@ -52,21 +64,117 @@ class StepPattern:
         return None if self.length is None else total / self.length(n_reference, n_query)
 
 
+def _both(n: int, m: int) -> int:
+    return n + m
+
+
+def _query(n: int, m: int) -> int:
+    return m
+
+
+def _reference(n: int, m: int) -> int:
+    return n
+
+
+@dataclass(frozen=True)
+class _Weighting:
+    """A rule for the weights of moves, and the length that it makes every path have."""
+
+    weigh: Callable[[int, int], int]
+    length: Callable[[int, int], int] | None
+    help: str
+
+
+_WEIGHTINGS = {
+    "a": _Weighting(min, None, "the smaller advance"),
+    "b": _Weighting(max, None, "the larger advance"),
+    "c": _Weighting(lambda reference, query: query, _query, "the advance of the query"),
+    "d": _Weighting(lambda reference, query: reference + query, _both, "both advances"),
+}
+
+
+def _pattern(shapes: Iterable[Shape], rule: str, smoothed: bool, about: str) -> StepPattern:
+    """Weigh the moves of some chains by a rule; `smoothed` spreads it evenly over each chain."""
+    weighting = _WEIGHTINGS[rule]
+    steps = []
+    for shape in shapes:
+        weights = [float(weighting.weigh(*move)) for move in shape]
+        if smoothed:
+            weights = [sum(weights) / len(weights)] * len(weights)
+        steps.append(tuple(Move(*move, w) for move, w in zip(shape, weights, strict=True)))
+    return StepPattern(tuple(steps), weighting.length, f"{about}; weights: {weighting.help}")
+
+
+def _chains(before: int, after: int) -> tuple[Shape, ...]:
+    """Return the steps of a slope limit: `before` diagonals, then up to `after` moves one way."""
+    runs: list[Shape] = [((1, 1),)]
+    for run in range(1, after + 1):
+        for move in ((1, 0), (0, 1)):
+            runs.append(((1, 1),) * before + (move,) * run)
+    return tuple(runs)
+
+
+_SLOPES = {"P0": _chains(0, 1), "P05": _chains(1, 2), "P1": _chains(1, 1), "P2": _chains(2, 1)}
+_SLOPE_HELP = {
+    "P0": "no slope limit",
+    "P05": "at most two moves one way after each diagonal",
+    "P1": "at most one move one way after each diagonal",
+    "P2": "at most one move one way after every two diagonals",
+}
+
+_WAITS: Shape = ((0, 1),)  # the reference waits for one query frame
+_TYPES: Mapping[str, tuple[Shape, ...]] = {
+    "I": _chains(1, 1),
+    "II": (((1, 1),), ((2, 1),), ((1, 2),)),
+    "III": (((1, 1),), ((2, 1),), ((1, 1), *_WAITS), ((2, 1), *_WAITS)),
+    "IV": tuple(((r, 1), *(_WAITS * waits)) for waits in range(3) for r in (1, 2, 3)),
+}
+
+
+def _sakoe_chiba() -> Mapping[str, StepPattern]:
+    patterns = {}
+    for name, shapes in _SLOPES.items():
+        patterns[f"symmetric{name}"] = _pattern(shapes, "d", False, _SLOPE_HELP[name])
+    for name, shapes in _SLOPES.items():
+        patterns[f"asymmetric{name}"] = _pattern(shapes, "c", True, _SLOPE_HELP[name])
+    return patterns
+
+
+def _rabiner_juang() -> Mapping[str, StepPattern]:
+    patterns = {}
+    for number, rules in {"I": "abcd", "II": "abcd", "III": "c", "IV": "c"}.items():
+        for rule in rules:
+            about = f"Rabiner-Juang type {number}"
+            patterns[f"type{number}{rule}"] = _pattern(_TYPES[number], rule, False, about)
+    for rule in "abcd":
+        about = "Rabiner-Juang type I, smoothed"
+        patterns[f"typeI{rule}s"] = _pattern(_TYPES["I"], rule, True, about)
+    return patterns
+
+
 STEP_PATTERNS: Mapping[str, StepPattern] = {
     "symmetric1": StepPattern(
-        (Step(1, 1, 1), Step(1, 0, 1), Step(0, 1, 1)),
+        ((Move(1, 1, 1),), (Move(1, 0, 1),), (Move(0, 1, 1),)),
         None,
-        "one frame of either stream or both, each step weighs 1",
+        "one frame of either stream or both, each move weighs 1",
     ),
-    "symmetric2": StepPattern(
-        (Step(1, 1, 2), Step(1, 0, 1), Step(0, 1, 1)),
-        lambda n, m: n + m,
-        "the same, the diagonal step weighs 2: no preference for diagonals",
+    "symmetric2": _pattern(_SLOPES["P0"], "d", False, "the same, a diagonal move weighs 2"),
+    "asymmetric": _pattern(
+        (((1, 1),), ((2, 1),), ((0, 1),)),
+        "c",
+        False,
+        "each query frame exactly once, the reference advances 0, 1 or 2 frames",
     ),
-    "asymmetric": StepPattern(
-        (Step(1, 1, 1), Step(2, 1, 1), Step(0, 1, 1)),
-        lambda n, m: m,
-        "each query frame exactly once; the reference advances 0, 1 or 2 frames",
+    **_sakoe_chiba(),
+    **_rabiner_juang(),
+    "mori2006": StepPattern(
+        (
+            (Move(1, 1, 3),),
+            (Move(1, 1, 2), Move(0, 1, 1)),
+            (Move(1, 1, 3), Move(1, 0, 3)),
+        ),
+        _reference,
+        "asymmetric slope limits of Mori and others (2006)",
     ),
 }
 

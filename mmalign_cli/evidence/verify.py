@@ -33,7 +33,7 @@ def verify_warp(warp: Warp, pattern: StepPattern, window: Window, n: int, m: int
     """
     path = warp.frames
     i, j = path[:, 0], path[:, 1]
-    allowed = {(s.reference, s.query) for s in pattern.steps}
+    allowed = {(move.reference, move.query) for step in pattern.steps for move in step}
     moves = {(int(a), int(b)) for a, b in np.unique(np.diff(path, axis=0), axis=0)}
     _require(tuple(path[0]) == (0, 0), "the path does not start at the first frames")
     _require(tuple(path[-1]) == (n - 1, m - 1), "the path does not end at the last frames")

@@ -2,15 +2,20 @@
 
 The table has a row for each reference frame i and a column for each query frame j. Only the
 cells of the window exist: row i holds the columns lo[i] <= j < hi[i], less those that a mask
-leaves out. With step s = (di, dj), its weight w and its penalty p, the accumulated cost is
+leaves out. A step s is a chain of moves; its k-th move leads to the cell that lies back[k] rows and
+left[k] columns before the step's last cell, and weighs the cost there. The accumulated cost is
 
     D[0, 0] = c[0, 0]
-    D[i, j] = min over s of  D[i - di, j - dj] + w[s] c[i, j] + p[s]
+    D[i, j] = min over s of  D[start of s] + sum over k of w[k] c[i - back[k], j - left[k]] + p[s]
 
-where the minimum is over predecessors inside the window. A tie goes to the step that stands
-first in the table of steps. Of each cell the number of the winning step is kept, one byte, rows
-one after the other (row i starts at offsets[i]); the accumulated costs themselves are kept only
-for the last few rows, as many as the longest step looks back.
+where all cells of a step lie inside the window. A tie goes to the step that stands first in the
+table of steps. Of each cell the number of the winning step is kept, one byte, rows one after the
+other (row i starts at offsets[i]); costs and accumulated costs are kept only for the last few
+rows, as many as the longest step looks back.
+
+A set of steps is four arrays: `bounds` (s + 1,), step s being the moves bounds[s] <= k <
+bounds[s + 1]; `moves` (k, 4), each move's advance of reference and query, and its back and left;
+`weights` (k,); `penalties` (s,).
 """
 
 from __future__ import annotations
@@ -61,12 +66,20 @@ def local_rows(metric: int, x: Floats, yt: Floats, out: Floats) -> None:
 
 
 @njit(**_options)
+def start_of(bounds: Ints, moves: Ints, s: int) -> tuple[int, int]:
+    """Return how many rows and columns before its last cell step s starts."""
+    first = bounds[s]
+    return moves[first, 0] + moves[first, 2], moves[first, 1] + moves[first, 3]
+
+
+@njit(**_options)
 def take_better(
     s: int, before: Floats, cost: Floats, weight: float, penalty: float, best: Floats, winner: Bytes
 ) -> None:
-    """Arrive by step s from cells of an earlier row, wherever that is better; all arrays (k,)."""
+    """Arrive by step s from earlier rows, wherever that is better; all arrays (k,)."""
     for k in range(len(best)):
-        total = before[k] + (weight * cost[k] + penalty)
+        # A masked cell costs infinity, and stays closed where its weight is 0.
+        total = before[k] + (weight * cost[k] + penalty) if cost[k] < np.inf else np.inf
         better = total < best[k]
         best[k] = total if better else best[k]
         winner[k] = s if better else winner[k]
@@ -74,25 +87,84 @@ def take_better(
 
 @njit(**_options)
 def stay_on_row(
-    begin: int,
-    end: int,
-    cost: Floats,
-    steps: Ints,
-    weights: Floats,
-    penalties: Floats,
-    here: Floats,
-    winner: Bytes,
+    s: int, dj: int, cost: Floats, weight: float, penalty: float, here: Floats, winner: Bytes
 ) -> None:
-    """Arrive by the steps that leave the reference where it is, from left to right."""
-    for s in range(len(steps)):
-        if steps[s, 0] != 0:
-            continue
-        dj, weight, penalty = steps[s, 1], weights[s], penalties[s]
-        for j in range(begin + dj, end):
-            total = here[j - dj] + (weight * cost[j - begin] + penalty)
+    """Arrive by the step that leaves the reference where it is, from left to right; arrays (k,)."""
+    for j in range(dj, len(here)):
+        if cost[j] < np.inf:
+            total = here[j - dj] + (weight * cost[j] + penalty)
             if total < here[j]:
                 here[j] = total
-                winner[j - begin] = s
+                winner[j] = s
+
+
+@njit(**_options)
+def span_of(i: int, s: int, lo: Ints, hi: Ints, bounds: Ints, moves: Ints) -> tuple[int, int]:
+    """Return the columns of row i at which step s may end: all its cells lie in their rows."""
+    rows, columns = start_of(bounds, moves, s)
+    a, b = lo[i - rows] + columns, hi[i - rows] + columns
+    for k in range(bounds[s], bounds[s + 1]):
+        row, left = i - moves[k, 2], moves[k, 3]
+        a, b = max(a, lo[row] + left), min(b, hi[row] + left)
+    return a, b
+
+
+@njit(**_options)
+def arrive(
+    i: int,
+    s: int,
+    lo: Ints,
+    hi: Ints,
+    bounds: Ints,
+    moves: Ints,
+    weights: Floats,
+    penalties: Floats,
+    costs: Floats,
+    recent: Floats,
+    scratch: Floats,
+    winner: Bytes,
+) -> None:
+    """Arrive on row i by step s, which starts on an earlier row.
+
+    Parameters
+    ----------
+    i, s : int
+        The row and the step.
+    lo, hi, bounds, moves, weights, penalties, recent
+        As in `accumulate_rows`.
+    costs : (r, m)
+        Local costs of the last r rows, row i at i % r.
+    scratch : (m,)
+        Overwritten.
+    winner : (hi[i] - lo[i],)
+        The winning steps of the row.
+    """
+    depth = len(recent)
+    rows, columns = start_of(bounds, moves, s)
+    if rows > i:
+        return
+    a, b = span_of(i, s, lo, hi, bounds, moves)
+    if a >= b:
+        return
+    before = recent[(i - rows) % depth, a - columns : b - columns]
+    last = bounds[s + 1] - 1
+    for k in range(bounds[s], last):
+        left = moves[k, 3]
+        cost = costs[(i - moves[k, 2]) % depth, a - left : b - left]
+        sums = scratch[: b - a]
+        for j in range(b - a):
+            sums[j] = before[j] + weights[k] * cost[j] if cost[j] < np.inf else np.inf
+        before = sums
+    begin = lo[i]
+    take_better(
+        s,
+        before,
+        costs[i % depth, a:b],
+        weights[last],
+        penalties[s],
+        recent[i % depth, a:b],
+        winner[a - begin : b - begin],
+    )
 
 
 @njit(**_options)
@@ -105,9 +177,11 @@ def accumulate_rows(
     lo: Ints,
     hi: Ints,
     mask: Mask,
-    steps: Ints,
+    bounds: Ints,
+    moves: Ints,
     weights: Floats,
     penalties: Floats,
+    costs: Floats,
     recent: Floats,
     offsets: Ints,
     winners: Bytes,
@@ -128,11 +202,11 @@ def accumulate_rows(
         The window.
     mask : (n, m) or (0, 0)
         Cells that may be used; empty where all of the window may.
-    steps : (s, 2)
-        di and dj of each step; one step at most has di = 0, and it stands last.
-    weights, penalties : (s,)
-    recent : (r, m)
-        Accumulated costs of the last r rows, row i at i % r; r exceeds every di.
+    bounds, moves, weights, penalties
+        The steps, as above. One at most stays on its row: a single move, and it stands last.
+    costs, recent : (r, m)
+        Local and accumulated costs of the last r rows, row i at i % r; r exceeds the rows that
+        any step looks back.
     offsets : (n,)
         Where each row starts in `winners`.
     winners : (cells,)
@@ -140,44 +214,43 @@ def accumulate_rows(
     accumulated : (n, m) or (0, 0)
         Receives all accumulated costs, where it is not empty.
     """
-    depth = len(recent)
-    local = np.empty(yt.shape[1])
+    depth, n_steps = len(recent), len(bounds) - 1
+    scratch = np.empty(yt.shape[1])
     for i in range(first, last):
         begin, end = lo[i], hi[i]
-        cost = local[: end - begin]
+        cost, here = costs[i % depth, begin:end], recent[i % depth, begin:end]
         local_row(metric, x[i], yt, begin, cost)
         if mask.size > 0:
             cost[~mask[i, begin:end]] = np.inf
-        here = recent[i % depth]
-        here[begin:end] = np.inf
+        here[:] = np.inf
         winner = winners[offsets[i] : offsets[i] + end - begin]
         winner[:] = UNREACHED
         if i == 0 and begin == 0 and end > 0 and cost[0] < np.inf:
             here[0] = cost[0]
             winner[0] = START
-        for s in range(len(steps)):
-            back, dj = i - steps[s, 0], steps[s, 1]
-            if back == i or back < 0:
-                continue
-            a, b = max(begin, lo[back] + dj), min(end, hi[back] + dj)
-            if a < b:
-                take_better(
-                    s,
-                    recent[back % depth, a - dj : b - dj],
-                    cost[a - begin : b - begin],
-                    weights[s],
-                    penalties[s],
-                    here[a:b],
-                    winner[a - begin : b - begin],
+        for s in range(n_steps):
+            rows, columns = start_of(bounds, moves, s)
+            if rows > 0:
+                arrive(
+                    i, s, lo, hi, bounds, moves, weights, penalties, costs, recent, scratch, winner
                 )
-        stay_on_row(begin, end, cost, steps, weights, penalties, here, winner)
+            else:
+                stay_on_row(s, columns, cost, weights[bounds[s]], penalties[s], here, winner)
         if accumulated.size > 0:
-            accumulated[i, begin:end] = here[begin:end]
+            accumulated[i, begin:end] = here
 
 
 @njit(**_options)
 def trace_back(
-    i: int, j: int, lo: Ints, steps: Ints, offsets: Ints, winners: Bytes, path: Ints
+    i: int,
+    j: int,
+    lo: Ints,
+    bounds: Ints,
+    moves: Ints,
+    offsets: Ints,
+    winners: Bytes,
+    path: Ints,
+    taken: Ints,
 ) -> int:
     """Follow the winning steps from cell (i, j) to (0, 0), writing `path` from its end.
 
@@ -185,10 +258,12 @@ def trace_back(
     ----------
     i, j : int
         The last cell.
-    lo, steps, offsets, winners
+    lo, bounds, moves, offsets, winners
         As in `accumulate_rows`.
     path : (i + j + 1, 2)
         Receives the cells in order, first to last, in its last rows.
+    taken : (i + j + 1,)
+        Receives beside each cell the move that led to it; -1 beside the first.
 
     Returns
     -------
@@ -200,29 +275,36 @@ def trace_back(
         winner = winners[offsets[i] + j - lo[i]]
         if winner == UNREACHED:
             return -1
-        at -= 1
-        path[at, 0] = i
-        path[at, 1] = j
         if winner == START:
+            at -= 1
+            path[at, 0], path[at, 1], taken[at] = i, j, -1
             return at
-        i -= steps[winner, 0]
-        j -= steps[winner, 1]
+        for k in range(bounds[winner + 1] - 1, bounds[winner] - 1, -1):
+            at -= 1
+            path[at, 0], path[at, 1], taken[at] = i, j, k
+            i -= moves[k, 0]
+            j -= moves[k, 1]
 
 
 @njit(**_options)
-def reachable(lo: Ints, hi: Ints, mask: Mask, steps: Ints, m: int, depth: int) -> bool:
+def reachable(
+    lo: Ints, hi: Ints, mask: Mask, bounds: Ints, moves: Ints, m: int, depth: int
+) -> bool:
     """Tell whether any path leads from cell (0, 0) to the last one inside the window."""
     n = len(lo)
-    recent = np.zeros((depth, m), dtype=np.bool_)
+    reached = np.zeros((depth, m), dtype=np.bool_)
     for i in range(n):
         for j in range(lo[i], hi[i]):
-            found = i == 0 and j == 0
-            for s in range(len(steps)):
-                pi = i - steps[s, 0]
-                pj = j - steps[s, 1]
-                if pi >= 0 and pj >= lo[pi] and pj < hi[pi] and recent[pi % depth, pj]:
-                    found = True
-            if mask.size > 0 and not mask[i, j]:
-                found = False
-            recent[i % depth, j] = found
-    return bool(lo[n - 1] < m and hi[n - 1] == m and recent[(n - 1) % depth, m - 1])
+            found = i == 0 and j == 0 and (mask.size == 0 or mask[0, 0])
+            for s in range(len(bounds) - 1):
+                rows, columns = start_of(bounds, moves, s)
+                if rows > i or columns > j or found:
+                    continue
+                a, b = span_of(i, s, lo, hi, bounds, moves)
+                inside = a <= j and j < b and reached[(i - rows) % depth, j - columns]
+                for k in range(bounds[s], bounds[s + 1]):
+                    if mask.size > 0 and inside:
+                        inside = mask[i - moves[k, 2], j - moves[k, 3]]
+                found = inside
+            reached[i % depth, j] = found
+    return bool(lo[n - 1] < m and hi[n - 1] == m and reached[(n - 1) % depth, m - 1])

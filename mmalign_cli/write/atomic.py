@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import errno
+import functools
+import hashlib
 import os
+import re
+import signal
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
 from mmalign_cli.errors import OutputError, UsageError
+from mmalign_cli.runtime import WRITTEN
 
 _PREFIX, _SUFFIX = ".mmalign-", ".tmp"
+_LEFT_OVER = re.compile(r"\.mmalign-(\d{1,9})-(?:([0-9a-f]{8})-)?\w+\.tmp")
 
 
 def check_outputs(paths: Iterable[str], inputs: Iterable[str], force: bool) -> None:
@@ -99,15 +105,30 @@ class Outputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        with _signals_held():
+            try:
+                if kind is None:
+                    self._publish_all()
+            finally:
+                for _, temporary, _ in self._pending:
+                    with suppress(OSError):
+                        os.unlink(temporary)
+
+    def _publish_all(self) -> None:
+        """Move every file to its place; if one cannot be, take back those that were new."""
+        done: list[tuple[str, str]] = []
         try:
-            if kind is None:
-                for path, temporary, target in self._pending:
-                    with _told_as_output_error(path):
-                        _publish(temporary, target, self._force)
-        finally:
-            for _, temporary, _ in self._pending:
+            for path, temporary, target in self._pending:
+                with _told_as_output_error(path):
+                    _publish(temporary, target, self._force)
+                done.append((temporary, target))
+        except OutputError:
+            for temporary, target in done:
                 with suppress(OSError):
-                    os.unlink(temporary)
+                    if os.path.samefile(temporary, target):  # a link, and still ours
+                        os.unlink(target)
+            raise
+        WRITTEN.extend(path for path, _, _ in self._pending)
 
     @contextmanager
     def open(self, path: str) -> Iterator[IO[bytes]]:
@@ -121,8 +142,10 @@ class Outputs:
         target = os.path.realpath(path) if self._force else path
         with _told_as_output_error(path):
             folder = os.path.dirname(target) or "."
-            handle, temporary = tempfile.mkstemp(_SUFFIX, f"{_PREFIX}{os.getpid()}-", folder)
-            self._pending.append((path, temporary, target))
+            _remove_left_overs(folder)
+            with _signals_held():  # a file that is made is known
+                handle, temporary = tempfile.mkstemp(_SUFFIX, _prefix(), folder)
+                self._pending.append((path, temporary, target))
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
@@ -132,6 +155,59 @@ class Outputs:
         """Make a folder that is missing; it stays, whatever happens."""
         with _told_as_output_error(path):
             os.makedirs(path, exist_ok=True)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block is done: it takes milliseconds."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _prefix() -> str:
+    """Return how the name of a temporary file of this process begins."""
+    return f"{_PREFIX}{os.getpid()}-{_process_space()}-"
+
+
+@functools.cache
+def _process_space() -> str:
+    """Return a word for the machine or container within which process numbers mean something."""
+    names = [os.uname().nodename] if hasattr(os, "uname") else []
+    with suppress(OSError):
+        names.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:8]
+
+
+def _remove_left_overs(folder: str) -> None:
+    """Remove the temporary files of processes that were killed, this user's own."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _LEFT_OVER.fullmatch(entry.name)
+            if match and match[2] in (None, _process_space()) and _is_dead(int(match[1])):
+                with suppress(OSError):
+                    if _is_removable(entry):
+                        os.unlink(entry.path)
+
+
+def _is_removable(entry: os.DirEntry[str]) -> bool:
+    is_own = not hasattr(os, "geteuid") or entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+    return is_own and entry.is_file(follow_symlinks=False)
+
+
+def _is_dead(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager
