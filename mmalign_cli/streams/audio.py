@@ -19,6 +19,7 @@ from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
 _BLOCK_FRAMES = 1 << 18
+_MP3_SLACK = 0.05  # the length that an MP3 header gives is an estimate, and counts padding
 # Codecs of a WAV whose block is one frame: of the others, the header does not tell the frames.
 _FRAME_A_BLOCK = frozenset({0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE})
 
@@ -125,8 +126,9 @@ def _decode(
         sound.read(first, dtype="float32")
     blocks = _blocks(sound, last - first, first, source, options)
     values, n_read = _collect(blocks, rate, decode_rate)
-    # The length that an MP3 header gives is an estimate: a difference there means nothing.
-    promised, found = (n_read if sound.format == "MPEG" else last - first), n_read
+    promised, found = last - first, n_read
+    if sound.subtype.startswith("MPEG") and found > (1 - _MP3_SLACK) * promised:
+        promised = found
     if riff is not None and riff.promised is not None and last == sound.frames:
         promised, found = max(promised, riff.promised - first), min(found, riff.found - first)
     warnings = _truncation(promised, found, source, options)

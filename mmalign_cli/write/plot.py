@@ -23,6 +23,7 @@ MATRIX_SIDE = 900
 _STRIP_COLUMNS = 1200
 _LINES_UP_TO = 6
 _MARKS = 12
+_LONGEST_LABEL = 44
 _PATH_COLOUR, _MARK_COLOUR = "#ff5a36", "#ff5a36"
 _LINE_COLOURS = ("#1f4e79", "#2a9d8f", "#e9a23b", "#8e5ea2", "#6b705c", "#c44536")
 
@@ -100,10 +101,16 @@ def _draw(figure: Figure, alignment: Alignment, streams: list[Stream], local: Fl
 
 
 def _title(alignment: Alignment) -> str:
-    names = " and ".join(printable(s.name) for s in alignment.streams[:2])
+    names = " and ".join(_label(s.name) for s in alignment.streams[:2])
     parameters = alignment.parameters
     how = ", ".join(str(parameters[k]) for k in ("metric", "step") if k in parameters)
     return f"{names}   ·   {alignment.method} ({how})   ·   mean cost {alignment.cost.mean:.4g}"
+
+
+def _label(name: str) -> str:
+    """Return a stream's name as it fits beside an axis."""
+    text = printable(name)
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 3]}..."
 
 
 def _draw_matrix(
@@ -123,12 +130,12 @@ def _draw_matrix(
     main.plot(*_path_seconds(alignment), color=_PATH_COLOUR, linewidth=1.6)
     main.set_xlim(*_edges(reference))
     main.set_ylim(*_edges(query))
-    main.set_xlabel(f"{printable(reference.name)} (s)")
+    main.set_xlabel(f"{_label(reference.name)} (s)")
     main.tick_params(labelleft=False)
     _strip(axes[0, 1], reference, reference.times)
     axes[0, 1].tick_params(labelbottom=False, bottom=False)
     _strip(axes[1, 0], query, query.times, upright=True)
-    axes[1, 0].set_ylabel(f"{printable(query.name)} (s)")
+    axes[1, 0].set_ylabel(f"{_label(query.name)} (s)")
 
 
 def _edges(stream: Stream) -> tuple[float, float]:
@@ -151,9 +158,9 @@ def _draw_strips(figure: Any, alignment: Alignment, streams: list[Stream]) -> No
     marks = np.linspace(reference.times[0], reference.times[-1], _MARKS + 2)[1:-1]
     there = to_reference.inverse()(marks)
     rows = (
-        (reference, reference.times, marks, f"{printable(reference.name)}"),
-        (query, query.times, there, f"{printable(query.name)}, before"),
-        (query, to_reference(query.times), marks, f"{printable(query.name)}, after"),
+        (reference, reference.times, marks, f"{_label(reference.name)}"),
+        (query, query.times, there, f"{_label(query.name)}, before"),
+        (query, to_reference(query.times), marks, f"{_label(query.name)}, after"),
     )
     for ax, (stream, times, at, title) in zip(axes, rows, strict=True):
         _strip(ax, stream, times)
