@@ -5,13 +5,16 @@ from __future__ import annotations
 import atexit
 import functools
 import io
+import math
 import os
-import pickletools
 import re
 import shutil
+import signal
 import sys
 import tempfile
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -50,10 +53,10 @@ def parse_size(text: str) -> int:
         If it is not a positive size.
     """
     match = _SIZE.fullmatch(text)
-    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")) if match else 0
-    if size <= 0:
+    size = float(match[1]) * 1024.0 ** " kmgt".index(match[2].lower() or " ") if match else 0.0
+    if not 1 <= size < math.inf:
         raise UsageError(text, "is not a size", "write 500M or 2G")
-    return size
+    return int(size)
 
 
 def format_size(n_bytes: float) -> str:
@@ -178,24 +181,43 @@ def _temporary_cache() -> str:
 
 
 def _remove_damaged(folder: str) -> None:
-    """Remove the cache files of this user that do not hold what their names promise."""
-    for pattern, pickles in (("*/*.nbi", 2), ("*/*.nbc", 1)):
-        for path in Path(folder).glob(pattern):
-            with suppress(OSError):
-                if _is_own(path.lstat()) and not _holds_pickles(path.read_bytes(), pickles):
-                    path.unlink()
+    """Remove the cache files of this user that were cut short."""
+    for path in Path(folder).glob("*/*.nb[ci]"):
+        with suppress(OSError):
+            if _is_own(path.lstat()) and not _ends_a_pickle(path):
+                path.unlink()
 
 
-def _holds_pickles(data: bytes, count: int) -> bool:
-    """Tell whether `data` is `count` whole pickles; nothing of them is executed."""
-    stream = io.BytesIO(data)
+def _ends_a_pickle(path: Path) -> bool:
+    """Tell whether a file ends with the byte that ends every pickle: a look at one byte each."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read() == b"."
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block, some milliseconds, is done.
+
+    Blocking them for this thread would not do: a thread of the linear-algebra library would
+    take the signal, and Python would still interrupt this one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which no signal interrupts
+        return
+    late: list[int] = []
+    before = {
+        number: signal.signal(number, lambda n, frame: late.append(n))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        for _ in range(count):
-            for _ in pickletools.genops(stream):
-                pass
-    except (ValueError, OverflowError, MemoryError):
-        return False
-    return stream.tell() == len(data)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if late:
+            signal.raise_signal(late[0])
 
 
 def limit_threads(n_threads: int | None) -> None:
@@ -226,7 +248,11 @@ def tolerate_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def discard(*descriptors: int) -> None:
-    """Let the interpreter's flush at exit go nowhere: these descriptors take no more."""
-    for number in descriptors:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+def discard_unwritable() -> None:
+    """Let what a full disk or a closed pipe did not take go nowhere, silently, at exit."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -201,3 +201,9 @@ def test_names_are_unique_whatever_comes(arguments):
 def test_a_name_given_twice():
     with pytest.raises(UsageError, match="two streams are called 'q'"):
         unique_names([parse_spec("a.csv,name=q"), parse_spec("b.csv,name=q")])
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "9" * 400, "1/0", "nan", "inf", "0", "1e-30", ""])
+def test_rates_out_of_reason_are_refused_at_once(text):
+    with pytest.raises(UsageError, match="rate"):
+        parse_spec("x.npy", {"rate": text})

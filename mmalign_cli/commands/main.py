@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from types import FrameType
@@ -12,9 +14,8 @@ from typing import NoReturn
 
 import click
 
-from mmalign_cli import __version__
+from mmalign_cli import __version__, runtime
 from mmalign_cli.errors import ExitCode, MmalignError, UsageError, did_you_mean, printable
-from mmalign_cli.runtime import discard_stdout
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "dtw": ("mmalign_cli.commands.dtw:dtw", "Dynamic Time Warping of two streams."),
@@ -25,6 +26,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("mmalign_cli.commands.schema:schema", "The JSON Schema of the documents."),
 }
 """Name of the subcommand to ``module:function`` and the line in ``mmalign --help``."""
+
+
+_COMPLETE = "_MMALIGN_COMPLETE"  # click's name for it
 
 
 class LazyGroup(click.Group):
@@ -69,10 +73,17 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with one of the codes of `ExitCode`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _terminate)
-    code = _run(arguments)
-    if code == ExitCode.PIPE_CLOSED:
-        discard_stdout()
+    runtime.hold_standard_streams()
+    runtime.tolerate_any_text()
+    _listen()
+    try:
+        code = _run(arguments)
+    except KeyboardInterrupt:  # another one, while the first was being told
+        code = ExitCode.INTERRUPTED
+    except _Terminated:
+        code = ExitCode.TERMINATED
+    _be_deaf()
+    runtime.discard_unwritable()
     sys.exit(int(code))
 
 
@@ -80,24 +91,59 @@ class _Terminated(BaseException):
     """SIGTERM arrived: unwinds the stack so that temporary files go."""
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Terminated
+_ENDINGS: dict[int, type[BaseException]] = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: _Terminated,
+}
+
+
+def _listen() -> None:
+    """Let SIGINT and SIGTERM unwind the stack, but where the parent has them ignored."""
+    for number in _ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise _ENDINGS[number]
+
+
+def _be_deaf() -> None:
+    """Ignore signals from here on: the end is near."""
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _run(arguments: list[str]) -> ExitCode:
     """Run one command; say what went wrong, if anything did."""
+    runtime.WRITTEN.clear()
     try:
-        code = cli.main(arguments, prog_name="mmalign", standalone_mode=False)
+        code = _invoke(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
         return ExitCode(code) if isinstance(code, int) else ExitCode.OK
     except (Exception, KeyboardInterrupt, _Terminated) as error:  # noqa: BLE001 - the one place
         ending = _ending(error)
-        if "--debug" in arguments:
-            traceback.print_exc()
-        if ending.what:
-            _complain(ending)
+        with suppress(OSError):  # where standard error takes nothing, the exit code remains
+            if "--debug" in arguments:
+                traceback.print_exc()
+            if ending.what:
+                _complain(ending)
         return ending.code
+
+
+def _invoke(arguments: list[str]) -> object:
+    """Do what `cli.main` does, but leave every exception as it is.
+
+    It would turn a closed pipe into exit code 1, and write an empty line at Ctrl-C.
+    """
+    instruction = os.environ.get(_COMPLETE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "mmalign", _COMPLETE, instruction)
+    with cli.make_context("mmalign", list(arguments)) as context:
+        return cli.invoke(context)
 
 
 @dataclass(frozen=True)
@@ -120,9 +166,9 @@ def _ending(error: BaseException) -> _Ending:
         case click.exceptions.Exit():
             return _Ending(ExitCode(error.exit_code))
         case KeyboardInterrupt() | click.Abort():
-            return _Ending(ExitCode.INTERRUPTED, what="interrupted; nothing written")
+            return _Ending(ExitCode.INTERRUPTED, what=f"interrupted; {_written()}")
         case _Terminated():
-            return _Ending(ExitCode.TERMINATED, what="terminated; nothing written")
+            return _Ending(ExitCode.TERMINATED, what=f"terminated; {_written()}")
         case BrokenPipeError():
             return _Ending(ExitCode.PIPE_CLOSED)
         case OSError():
@@ -133,6 +179,10 @@ def _ending(error: BaseException) -> _Ending:
             return _Ending(ExitCode.NO_ALIGNMENT, "memory", "ran out", hint)
     what = f"{type(error).__name__}: {error}"
     return _Ending(ExitCode.FAULT, "internal error", what, "run it with --debug, and report it")
+
+
+def _written() -> str:
+    return f"written: {', '.join(runtime.WRITTEN)}" if runtime.WRITTEN else "nothing written"
 
 
 def _usage(error: click.UsageError) -> _Ending:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,10 +81,11 @@ class Run:
     max_memory: int | None
 
     def warn(self, warnings: Sequence[str]) -> None:
-        """Write warnings on stderr."""
+        """Write warnings on stderr; one that takes nothing must not cost the result."""
         if not self.quiet:
-            for warning in warnings:
-                click.echo(f"mmalign: warning: {printable(warning)}", err=True)
+            with suppress(OSError):
+                for warning in warnings:
+                    click.echo(f"mmalign: warning: {printable(warning)}", err=True)
 
     def note(self, streams: Iterable[Stream]) -> None:
         """Write, with ``-v``, what was done to the streams."""

@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from mmalign_cli.errors import InputError, LimitError, did_you_mean
 from mmalign_cli.runtime import format_size
@@ -100,9 +100,15 @@ def open_source(path: str, max_bytes: int) -> Source:
 def _from_stdin(max_bytes: int) -> Source:
     if sys.stdin is None or sys.stdin.closed:
         raise InputError("-", "standard input is closed")
-    data = sys.stdin.buffer.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise _too_large("-", len(data), max_bytes)
+    parts, size = [], 0
+    # Piece by piece: one large read would not notice a Ctrl-C until its data came.
+    piped = cast(io.BufferedIOBase, sys.stdin.buffer)
+    while part := piped.read1(min(_CHUNK_BYTES, max_bytes + 1 - size)):
+        parts.append(part)
+        size += len(part)
+    data = b"".join(parts)
+    if size > max_bytes:
+        raise _too_large("-", size, max_bytes)
     return Source("-", len(data), hashlib.sha256(data).hexdigest(), data[:HEAD_BYTES], data)
 
 

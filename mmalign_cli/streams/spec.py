@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -76,12 +77,16 @@ class Key:
     is_default: bool = True
 
 
+_PLAIN_NUMBER = re.compile(r"\d{0,20}\.?\d{0,30}(?:[eE][-+]?\d{1,2})?(?:/\d{1,20})?")
+_LARGEST_RATE = 10**9
+
+
 def _positive_fraction(text: str) -> Fraction:
-    try:
-        value = Fraction(text.strip())
-    except (ValueError, ZeroDivisionError):
-        value = Fraction(0)
-    if value <= 0 or not 1e-9 < float(value) < 1e9:
+    value = Fraction(0)
+    if _PLAIN_NUMBER.fullmatch(text.strip()):  # Fraction("1e999999999") would never return
+        with suppress(ValueError, ZeroDivisionError):
+            value = Fraction(text.strip())
+    if not Fraction(1, _LARGEST_RATE) < value < _LARGEST_RATE:
         raise ValueError("is not a positive number such as 100 or 30000/1001")
     return value
 

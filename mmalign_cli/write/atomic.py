@@ -7,14 +7,13 @@ import functools
 import hashlib
 import os
 import re
-import signal
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
 from mmalign_cli.errors import OutputError, UsageError
-from mmalign_cli.runtime import WRITTEN
+from mmalign_cli.runtime import WRITTEN, signals_held
 
 _PREFIX, _SUFFIX = ".mmalign-", ".tmp"
 _LEFT_OVER = re.compile(r"\.mmalign-(\d{1,9})-(?:([0-9a-f]{8})-)?\w+\.tmp")
@@ -105,7 +104,7 @@ class Outputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        with _signals_held():
+        with signals_held():
             try:
                 if kind is None:
                     self._publish_all()
@@ -143,7 +142,7 @@ class Outputs:
         with _told_as_output_error(path):
             folder = os.path.dirname(target) or "."
             _remove_left_overs(folder)
-            with _signals_held():  # a file that is made is known
+            with signals_held():  # a file that is made is known
                 handle, temporary = tempfile.mkstemp(_SUFFIX, _prefix(), folder)
                 self._pending.append((path, temporary, target))
             with os.fdopen(handle, "wb") as file:
@@ -155,19 +154,6 @@ class Outputs:
         """Make a folder that is missing; it stays, whatever happens."""
         with _told_as_output_error(path):
             os.makedirs(path, exist_ok=True)
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block is done: it takes milliseconds."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prefix() -> str:
@@ -201,13 +187,9 @@ def _is_removable(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_dead(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    import psutil
+
+    return not psutil.pid_exists(process)
 
 
 @contextmanager

@@ -248,5 +248,7 @@ def _matrix(value: Any) -> Array:
 
 def _frames(value: Any) -> Array:
     array = _matrix(value)
+    if (np.abs(array) > 2**53).any():  # beyond, floats do not count frames
+        raise ValueError
     whole = array.astype(np.int64)
     return whole if (whole == array).all() else array

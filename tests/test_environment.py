@@ -1,0 +1,468 @@
+"""What surrounds a command: signals, pipes, disks, locales, names, the kernels' cache.
+
+Each test runs the real command in a process of its own; the number of the row of the table of
+faults is in its name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmalign_cli import runtime
+from mmalign_cli.errors import InputError, LimitError, OutputError
+from mmalign_cli.write import atomic
+from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.document import read_document
+
+COMMAND = [sys.executable, "-m", "mmalign_cli"]
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+PATIENCE_S = 60.0
+DTW = ["dtw", "a.csv", "b.csv", "--json"]
+INTERRUPTED = "mmalign: error: interrupted; nothing written"
+
+
+def environment(**changes):
+    """The environment with changes; None takes a variable out."""
+    changed = {**os.environ, **{k: v for k, v in changes.items() if v is not None}}
+    return {k: v for k, v in changed.items() if changes.get(k, "") is not None}
+
+
+def mmalign(*arguments, **changes):
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, check=False, env=environment(**changes)
+    )
+
+
+def shell(line, **changes):
+    """Run a line of bash in which $M is the command."""
+    changes["M"] = f"{sys.executable} -m mmalign_cli"
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, check=False, env=environment(**changes)
+    )
+
+
+def start(*arguments, options=(), **kwargs):
+    command = [sys.executable, *options, "-m", "mmalign_cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+
+def wait_until(condition, process):
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def read_until(process, mark):
+    """Read standard error up to a line that holds `mark`."""
+    while True:
+        ready, _, _ = select.select([process.stderr], [], [], PATIENCE_S)
+        assert ready
+        line = process.stderr.readline()
+        assert line, "ended early"
+        if mark in line:
+            return
+
+
+def left_overs(folder):
+    return [p.name for p in folder.iterdir() if p.name.startswith(".mmalign-")]
+
+
+# ---------------------------------------------------------------- 59-61: writing
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", ["dtw a.csv b.csv --json", "features a.csv", "--help"])
+def test_59_standard_output_is_full(wave, arguments):
+    done = shell(f"$M {arguments} > /dev/full")
+    what = b"mmalign: error: standard output: cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (5, what)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_59_standard_error_is_full(wave):
+    assert shell("$M info no.csv 2> /dev/full").returncode == 3
+
+
+def test_59_file_too_large(wave):
+    (wave / "out.csv").write_text("old")
+    np.savetxt("a.csv", np.random.default_rng(0).standard_normal((500, 3)), delimiter=",")
+    done = shell("ulimit -f 1; trap '' XFSZ; $M features a.csv,rate=10 -o out.csv --force")
+    assert done.returncode == 5
+    assert done.stderr == b"mmalign: error: out.csv: cannot be written: File too large\n"
+    assert (wave / "out.csv").read_text() == "old"
+    assert left_overs(wave) == []
+
+
+def test_60_two_processes_write_one_file(wave):
+    both = [start("features", f"{name}.csv", "-o", "out.csv") for name in "ab"]
+    messages = [process.communicate()[1].decode() for process in both]
+    codes = [process.returncode for process in both]
+    assert sorted(codes) == [0, 5]
+    assert messages[codes.index(5)].startswith("mmalign: error: out.csv: exists\n")
+    rows = (wave / "out.csv").read_text().splitlines()
+    assert len(rows) == 1 + (20, 24)[codes.index(0)]
+    assert left_overs(wave) == []
+
+
+def test_60_a_late_refusal_takes_the_other_files_back(folder):
+    with pytest.raises(OutputError, match="exists"), Outputs(False) as outputs:
+        for name in ("a.txt", "b.txt"):
+            with outputs.open(name) as file:
+                file.write(b"mine")
+        Path("b.txt").write_text("theirs")
+    assert sorted(os.listdir()) == ["b.txt"]
+    assert Path("b.txt").read_text() == "theirs"
+
+
+@pytest.fixture
+def large(folder):
+    """A table that takes a second to write, and an old output."""
+    np.save("a.npy", np.random.default_rng(0).standard_normal((150_000, 4)))
+    Path("out.npz").write_text("old")
+    Path("out.csv").write_text("old")
+    return folder
+
+
+WRITING = ["features", "a.npy,rate=1", "-o", "out.csv", "--force"]
+
+
+def writing(folder):
+    """Start a command, and return while it writes."""
+    process = start(*WRITING)
+    wait_until(lambda: left_overs(folder), process)
+    return process
+
+
+def test_61_killed_while_writing(large):
+    process = writing(large)
+    process.kill()
+    process.communicate()
+    assert (large / "out.csv").read_text() == "old"
+    assert len(left_overs(large)) == 1
+    (large / "b.csv").write_text("x\n1\n2\n")
+    assert mmalign("features", "b.csv,rate=1", "-o", "new.csv").returncode == 0
+    assert left_overs(large) == []
+
+
+def test_61_only_left_overs_of_the_dead_go(folder):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    keep = [
+        f".mmalign-{os.getppid()}-abc.tmp",
+        f".mmalign-{dead.pid}-00000000-abc.tmp",
+        f".mmalign-{dead.pid}-abc.txt",
+        f"mmalign-{dead.pid}-abc.tmp",
+    ]
+    go = [f".mmalign-{dead.pid}-abc.tmp", f".mmalign-{dead.pid}-{atomic._process_space()}-abc.tmp"]
+    for name in keep + go:
+        Path(name).touch()
+    os.mkdir(f".mmalign-{dead.pid}-folder.tmp")
+    with Outputs(False) as outputs, outputs.open("a.txt") as file:
+        file.write(b"x")
+    assert sorted(os.listdir()) == sorted([*keep, f".mmalign-{dead.pid}-folder.tmp", "a.txt"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_61_left_overs_of_others_stay(folder):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    name = f".mmalign-{dead.pid}-abc.tmp"
+    Path(name).touch()
+    os.chown(name, 12345, 12345)
+    with Outputs(False) as outputs, outputs.open("a.txt") as file:
+        file.write(b"x")
+    assert sorted(os.listdir()) == [name, "a.txt"]
+
+
+# ---------------------------------------------------------------- 65, 66: signals
+
+SIGNALS = [
+    pytest.param(signal.SIGINT, 130, "interrupted", id="65-int"),
+    pytest.param(signal.SIGTERM, 143, "terminated", id="66-term"),
+]
+
+
+def stopped(process, number, code, what):
+    """Send a signal; check how the process ends, and how soon."""
+    sent = time.monotonic()
+    process.send_signal(number)
+    try:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    took = time.monotonic() - sent
+    lines = [
+        x for x in err.decode().splitlines() if x and not x.startswith(("import ", "mmalign: a"))
+    ]
+    assert process.returncode == code, err
+    assert out == b""
+    assert lines == [f"mmalign: error: {what}; nothing written"]
+    assert took < 3, "far above the 0.5 s promised: this machine is shared"
+
+
+@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+@pytest.mark.parametrize("module", [b"click.core", b"numpy"])
+def test_during_import(wave, number, code, what, module):
+    process = start(*DTW, options=["-X", "importtime"])
+    read_until(process, module)
+    stopped(process, number, code, what)
+
+
+def sleeps_in_read(process):
+    """Tell whether the pipe is empty and the process waits for more."""
+    waiting = fcntl.ioctl(process.stdin.fileno(), termios.FIONREAD, struct.pack("i", 0))
+    state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return struct.unpack("i", waiting)[0] == 0 and state == "S"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+def test_during_reading(wave, number, code, what):
+    process = start("info", "-,format=csv", stdin=subprocess.PIPE)
+    process.stdin.write(b"x\n" + b"1\n" * 200_000)  # more than a pipe holds: it is being read
+    process.stdin.flush()
+    wait_until(lambda: sleeps_in_read(process), process)
+    sending, process.stdin = process.stdin, None
+    stopped(process, number, code, what)
+    sending.close()
+
+
+@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+def test_during_the_kernel(folder, number, code, what):
+    np.save("a.npy", np.random.default_rng(0).integers(0, 9, (40_000, 1)))
+    arguments = ["a.npy,rate=1", "a.npy,rate=1,name=b", "-v", "--max-memory", "8G"]
+    process = start("dtw", *arguments, "-o", "out.json")
+    read_until(process, b"a: values converted")
+    stopped(process, number, code, what)
+    assert os.listdir() == ["a.npy"]
+
+
+@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+def test_during_writing(large, number, code, what):
+    stopped(writing(large), number, code, what)
+    assert (large / "out.csv").read_text() == "old"
+    assert left_overs(large) == []
+
+
+def test_65_after_writing_says_what_is_there(run, wave, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmalign_cli.write.summary.summary", interrupt)
+    result = run("dtw", "a.csv", "b.csv", "-o", "out.json")
+    assert result.code == 130
+    assert result.stderr == "mmalign: error: interrupted; written: out.json\n"
+
+
+def test_65_a_signal_waits_while_files_are_placed(folder, monkeypatch):
+    replace = os.link
+
+    def link(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(KeyboardInterrupt), Outputs(False) as outputs:
+        for name in ("a.txt", "b.txt"):
+            with outputs.open(name) as file:
+                file.write(b"x")
+    assert sorted(os.listdir()) == ["a.txt", "b.txt"]
+
+
+# ---------------------------------------------------------------- 67-70: terminal, locale, names
+
+
+@pytest.mark.parametrize("arguments", ["dtw a.csv b.csv --json", "schema alignment", "--help"])
+def test_67_reader_has_gone(wave, arguments):
+    done = shell(f"$M {arguments} | true; echo ${{PIPESTATUS[0]}}")
+    assert (done.stdout, done.stderr) == (b"141\n", b"")
+
+
+@pytest.mark.parametrize("streams", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"], ids="68 {}".format)
+def test_closed_streams(wave, streams):
+    done = shell(f"$M features a.csv -o out.csv {streams}")
+    assert done.returncode == 0
+    assert len((wave / "out.csv").read_text().splitlines()) == 21
+    assert shell(f"$M info no.csv {streams}").returncode == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"COLUMNS": "10"}, ASCII, {"PYTHONIOENCODING": "ascii"}],
+    ids="68 {}".format,
+)
+def test_terminals(wave, changes):
+    name = os.fsencode("é") + b"\xff.csv"
+    (wave / os.fsdecode(name)).write_text("time,ü\n0,1\n1,2\n")
+    done = mmalign("info", os.fsdecode(name), **changes)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\x1b" not in done.stdout
+    assert mmalign("--help", **changes).returncode == 0
+
+
+def test_69_the_locale_is_never_asked(wave):
+    done = [mmalign("features", "a.csv", LC_ALL=name) for name in ("C", "de_DE.UTF-8")]
+    assert done[0].returncode == 0
+    assert done[0].stdout == done[1].stdout
+
+
+NAMES = ["a b", "n\nl", "-x", "%s%n", "{0}{x}", "é", os.fsdecode(b"\xff"), "x" * 251]
+
+
+@pytest.mark.parametrize("stem", NAMES, ids=lambda stem: f"70 {ascii(stem)[:12]}")
+def test_any_name(wave, stem):
+    name = f"{stem}.csv"
+    os.rename("a.csv", name)
+    os.mkdir("out")
+    done = mmalign("features", "-o", f"out/{name}", "--", name)
+    assert done.returncode == 0, done.stderr
+    assert os.listdir("out") == [name]
+
+
+# ---------------------------------------------------------------- 74-76: compiled kernels
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A cache that holds the kernels, and what it gives."""
+    folder = tmp_path_factory.mktemp("warm")
+    rows = "time,x\n" + "".join(f"{i},{i * i % 7}\n" for i in range(30))
+    (folder / "a.csv").write_text(rows)
+    runs = [*COMMAND, "dtw", str(folder / "a.csv"), str(folder / "a.csv"), "--json"]
+    cache = folder / "cache"
+    done = [
+        subprocess.run(runs, capture_output=True, check=False, env=environment(**changes))
+        for changes in ({}, {"XDG_CACHE_HOME": str(cache), "NUMBA_CACHE_DIR": None})
+    ]
+    assert done[0].stdout == done[1].stdout
+    return runs, cache, done[0].stdout
+
+
+def kernel_files(cache, ending):
+    return sorted(cache.rglob(f"*trace_back*.{ending}"))
+
+
+def same_answer(warm, **changes):
+    done = subprocess.run(
+        warm[0],
+        capture_output=True,
+        check=False,
+        env=environment(**{"NUMBA_CACHE_DIR": None, **changes}),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == warm[2]
+    assert len(done.stderr.splitlines()) <= 2  # both streams are the same file
+    return done
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_74_truncated_cache(warm, tmp_path, ending, share):
+    cache = tmp_path / "cache"
+    shutil.copytree(warm[1], cache)
+    for path in kernel_files(cache, ending):
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * share)])
+    same_answer(warm, XDG_CACHE_HOME=str(cache))
+    assert all(runtime._ends_a_pickle(p) for p in kernel_files(cache, "nbc"))
+
+
+def test_74_home_is_unset(warm):
+    same_answer(warm, HOME=None, XDG_CACHE_HOME=str(warm[1]))
+
+
+def test_74_folders_that_cannot_be_used(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert runtime._own_cache() == ""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
+    folder = Path(runtime._own_cache())
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    assert runtime._own_cache() == ""
+
+
+@pytest.mark.parametrize(
+    "changes", [{"NUMBA_DISABLE_JIT": "1"}, {"NUMBA_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "1"}]
+)
+def test_76_any_machine_gives_the_same_numbers(warm, changes):
+    same_answer(warm, XDG_CACHE_HOME=str(warm[1]), **changes)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
+def test_76_one_processor(warm):
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        same_answer(warm, XDG_CACHE_HOME=str(warm[1]))
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+COMPARE = """
+import numpy as np
+from mmalign_cli.align.dtw import local_costs
+x = np.arange(12.0).reshape(4, 3)
+print(local_costs(x, x[::-1].copy(), "euclidean").tolist())
+"""
+
+
+def test_75_eight_processes_and_a_cold_cache(tmp_path):
+    env = environment(XDG_CACHE_HOME=str(tmp_path), NUMBA_CACHE_DIR=None)
+    command = [sys.executable, "-c", COMPARE]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, env=env, **pipes) for _ in range(8)]
+    results = [(*p.communicate(), p.returncode) for p in processes]
+    assert set(results) == {(results[0][0], b"", 0)}
+
+
+def test_79_no_folder_for_temporary_files(wave):
+    done = mmalign("features", "a.csv", "-o", "out.csv", TMPDIR=str(wave / "missing"))
+    assert done.returncode == 0
+    assert (wave / "out.csv").exists()
+
+
+# ---------------------------------------------------------------- 78: damaged documents
+
+
+def mutated(data, rng):
+    """Change some bytes of a document, or a value of it."""
+    if rng.random() < 0.5:
+        value = json.loads(data)
+        at = value if rng.random() < 0.4 else value[rng.choice(["path", "cost"])]
+        at[rng.choice(list(at))] = rng.choice(
+            [None, -1, 10**400, "", [], {}, [[0, 0]], [[1], [2, 3]]]
+        )
+        return json.dumps(value).encode()
+    changed = bytearray(data)
+    for _ in range(rng.choice([1, 2, 8])):
+        where = rng.randrange(len(changed))
+        changed[where : where + rng.choice([0, 1, 9])] = rng.choice([b"", b"[", b"1e999", b"\xff"])
+    return bytes(changed)
+
+
+def test_78_damaged_documents_are_refused_or_read(run, wave):
+    data = run(*DTW).stdout.encode()
+    rng = random.Random(78)
+    for _ in range(300):
+        (wave / "x.json").write_bytes(mutated(data, rng))
+        with suppress(InputError, LimitError):
+            read_document("x.json")
