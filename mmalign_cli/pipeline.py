@@ -12,6 +12,7 @@ import numpy as np
 from mmalign_cli import runtime
 from mmalign_cli.align.dtw import Warp, bytes_needed, dtw, smallest_radius
 from mmalign_cli.align.metrics import metric_named
+from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.time_maps import time_maps
 from mmalign_cli.align.windows import (
@@ -69,6 +70,13 @@ class DtwSettings:
     radius: str | None = None
     max_slope: float = 2.0
     penalty: float = 0.0
+    open_begin: bool = False
+    open_end: bool = False
+
+    @property
+    def ends(self) -> Ends:
+        """The boundary conditions."""
+        return Ends(self.open_begin, self.open_end)
 
 
 @dataclass(frozen=True)
@@ -134,12 +142,17 @@ def load_stream(spec: StreamSpec, name: str) -> Loaded:
     return Loaded(None if raw.kind == "audio" else raw, stream)
 
 
-def plan_dtw(streams: Sequence[Stream], window: Window, with_costs: bool) -> Plan:
+def plan_dtw(
+    streams: Sequence[Stream], settings: DtwSettings, window: Window, with_costs: bool
+) -> Plan:
     """Return what DTW of two streams will take."""
     n, m, d = streams[0].n_frames, streams[1].n_frames, streams[0].n_dims
+    need = bytes_needed(
+        n, m, d, step=settings.step, window=window, penalty=settings.penalty, ends=settings.ends,
+        keep_accumulated=with_costs,
+    )  # fmt: skip
     extra = 8 * (n + m) ** 2 if with_costs else 0
-    need = bytes_needed(window.n_cells, n, m, d, with_costs) + extra
-    return Plan((n, m), d, window.n_cells, need)
+    return Plan((n, m), d, window.n_cells, need + extra)
 
 
 def window_of(streams: Sequence[Stream], settings: DtwSettings) -> Window:
@@ -191,7 +204,7 @@ def align_dtw(
     keep_costs : bool
         Keep the accumulated table.
     progress : Progress
-        Told the rows done.
+        Told what is done.
 
     Returns
     -------
@@ -210,7 +223,7 @@ def align_dtw(
     metric, warnings = _metric(reference, query, settings)
     pattern = step_pattern(settings.step)
     window = window_of(streams, settings)
-    plan = plan_dtw(streams, window, keep_costs)
+    plan = plan_dtw(streams, settings, window, keep_costs)
     hint = "use --window slanted --radius 10%, or fewer frames (hop=, start=, end=)"
     runtime.require_memory(plan.bytes, max_memory, subject, hint)
     try:
@@ -221,13 +234,15 @@ def align_dtw(
             step=settings.step,
             window=window,
             penalty=settings.penalty,
+            ends=settings.ends,
             keep_accumulated=keep_costs,
+            threads=runtime.threads(),
             subject=subject,
             progress=progress,
         )
     except AlignmentError as error:
         raise _why_infeasible(error, reference.n_frames, query.n_frames, settings) from None
-    verify_warp(warp, pattern, window, reference.n_frames, query.n_frames)
+    verify_warp(warp, pattern, window, settings.ends, reference.n_frames, query.n_frames)
     path = path_of(warp.frames, streams)
     alignment = Alignment(
         method="dtw",
@@ -294,6 +309,7 @@ def _parameters(settings: DtwSettings, metric: str) -> Mapping[str, Any]:
         parameters["radius"] = settings.radius
     if settings.window == "itakura":
         parameters["max_slope"] = settings.max_slope
+    parameters |= {name: True for name in ("open_begin", "open_end") if getattr(settings, name)}
     return parameters
 
 
@@ -306,7 +322,7 @@ def settings_of(parameters: Mapping[str, Any]) -> DtwSettings:
 def _why_infeasible(error: AlignmentError, n: int, m: int, settings: DtwSettings) -> AlignmentError:
     """Say why no path exists, and what would do."""
     if settings.window in BANDS:
-        least = smallest_radius(settings.window, n, m, settings.step)
+        least = smallest_radius(settings.window, n, m, settings.step, settings.ends)
         if least is not None:
             what = f"no path inside {settings.window} radius {settings.radius}"
             return AlignmentError(
@@ -415,7 +431,8 @@ def describe(loaded: Loaded) -> dict[str, Any]:
     """Return what there is to know about a stream before it is aligned."""
     stream = loaded.stream
     gaps = np.diff(stream.times)
-    plan = plan_dtw([stream, stream], everything(stream.n_frames, stream.n_frames), False)
+    every = everything(stream.n_frames, stream.n_frames)
+    plan = plan_dtw([stream, stream], DtwSettings(), every, False)
     return {
         "name": stream.name,
         "source": stream.source,

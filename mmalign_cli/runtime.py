@@ -220,9 +220,24 @@ def signals_held() -> Iterator[None]:
             signal.raise_signal(late[0])
 
 
+_threads = [0]
+
+
+def threads() -> int:
+    """Return how many threads may be used: by default as many as there are processors for us."""
+    return _threads[0] or _processors()
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def limit_threads(n_threads: int | None) -> None:
-    """Hold the linear-algebra libraries to `n_threads` threads; None leaves them alone."""
+    """Use `n_threads` threads at most, in the linear-algebra libraries too; None sets no limit."""
     if n_threads is not None:
+        _threads[0] = n_threads
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(n_threads)

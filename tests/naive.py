@@ -29,15 +29,16 @@ def bent_moves(step):
     return sum((di, dj) != (1, 1) for di, dj, _ in step)
 
 
-def accumulate(cost, steps, allowed, penalty=0.0):
+def accumulate(cost, steps, allowed, penalty=0.0, open_begin=False):
     """The textbook recursion over a full table; infinite where no path leads.
 
     A step is a chain of moves (reference, query, weight); `allowed[i, j]` marks the window.
     """
     n, m = cost.shape
     table = np.full((n, m), INF)
-    if allowed[0, 0]:
-        table[0, 0] = cost[0, 0]
+    for i in range(n if open_begin else 1):
+        if allowed[i, 0]:
+            table[i, 0] = cost[i, 0]
     for i in range(n):
         for j in range(m):
             for step in steps:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mmalign_cli.align.dtw import dtw, is_feasible, local_costs, smallest_radius
+from mmalign_cli.align.dtw import dtw, local_costs, smallest_radius
 from mmalign_cli.align.metrics import METRICS, comparable
+from mmalign_cli.align.problem import Ends
+from mmalign_cli.align.rows import is_feasible
 from mmalign_cli.align.steps import STEP_PATTERNS
 from mmalign_cli.align.windows import (
     everything,
@@ -167,37 +169,43 @@ def cases(draw):
     step = draw(st.sampled_from(sorted(STEP_PATTERNS)))
     metric = draw(st.sampled_from(["sqeuclidean", "euclidean", "cityblock", "chebyshev"]))
     penalty = draw(st.sampled_from([0.0, 0.5, 2.0]))
-    return x, y, np.array(mask) | draw(st.booleans()), step, metric, penalty
+    ends = Ends(draw(st.booleans()), draw(st.booleans()))
+    return x, y, np.array(mask) | draw(st.booleans()), step, metric, penalty, ends
 
 
 @given(cases())
 @settings(max_examples=400, deadline=None)
 def test_slow_twin(case):
-    x, y, allowed, step, metric, penalty = case
+    x, y, allowed, step, metric, penalty, ends = case
     cost = naive.local_costs(x, y, metric)
-    table = naive.accumulate(cost, MOVES[step], allowed, penalty)
+    table = naive.accumulate(cost, MOVES[step], allowed, penalty, ends.open_begin)
+    least = table[:, -1].min() if ends.open_end else table[-1, -1]
     window = from_mask(allowed, len(x), len(y), "mask")
-    assert is_feasible(window, step, len(y)) == np.isfinite(table[-1, -1])
-    if not np.isfinite(table[-1, -1]):
+    assert is_feasible(window, STEP_PATTERNS[step], len(y), ends) == np.isfinite(least)
+    given = {"metric": metric, "step": step, "window": window, "penalty": penalty, "ends": ends}
+    if not np.isfinite(least):
         with pytest.raises(AlignmentError):
-            dtw(x, y, metric=metric, step=step, window=window, penalty=penalty)
+            dtw(x, y, **given)
         return
-    warp = dtw(
-        x, y, metric=metric, step=step, window=window, penalty=penalty, keep_accumulated=True
-    )
+    warp = dtw(x, y, **given, keep_accumulated=True)
     np.testing.assert_allclose(warp.accumulated, table, rtol=1e-12)
-    found = naive.path_total(cost, warp.frames, MOVES[step], penalty)
-    assert found == pytest.approx(table[-1, -1], rel=1e-12)
-    assert warp.weights @ cost[tuple(warp.frames.T)] == pytest.approx(warp.cost.total, rel=1e-12)
-    assert warp.cost.total + warp.cost.penalty == pytest.approx(found, rel=1e-12)
-    assert tuple(warp.frames[0]) == (0, 0)
-    assert tuple(warp.frames[-1]) == (len(x) - 1, len(y) - 1)
+    for found in (warp, dtw(x, y, **given)):
+        total = naive.path_total(cost, found.frames, MOVES[step], penalty)
+        assert total == pytest.approx(least, rel=1e-12)
+        assert found.weights @ cost[tuple(found.frames.T)] == pytest.approx(
+            found.cost.total, rel=1e-12
+        )
+        assert found.cost.total + found.cost.penalty == pytest.approx(total, rel=1e-12)
+        assert found.frames[0, 1] == 0
+        assert found.frames[-1, 1] == len(y) - 1
+        assert ends.open_begin or found.frames[0, 0] == 0
+        assert ends.open_end or found.frames[-1, 0] == len(x) - 1
 
 
 @given(cases())
 @settings(max_examples=60, deadline=None)
 def test_no_path_is_cheaper(case):
-    x, y, _, step, metric, penalty = case
+    x, y, _, step, metric, penalty, _ = case
     x, y = x[:5], y[:5]
     best = naive.best_by_enumeration(naive.local_costs(x, y, metric), MOVES[step], penalty)
     if not np.isfinite(best):
@@ -313,9 +321,9 @@ def test_progress_may_interrupt():
 
 def test_slices_of_rows_do_not_matter(monkeypatch):
     x, y = random_pair(np.random.default_rng(8), low=30)
-    whole = dtw(x, y)
-    monkeypatch.setattr("mmalign_cli.align.dtw._CELLS_A_CALL", 50)
-    sliced = dtw(x, y)
+    whole = dtw(x, y, step="asymmetric")
+    monkeypatch.setattr("mmalign_cli.align.rows._CELLS_A_CALL", 50)
+    sliced = dtw(x, y, step="asymmetric")
     np.testing.assert_array_equal(whole.frames, sliced.frames)
     assert whole.cost == sliced.cost
 

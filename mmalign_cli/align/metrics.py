@@ -15,7 +15,7 @@ from mmalign_cli.errors import InputError, UsageError, did_you_mean
 from mmalign_cli.kernels import codes
 
 if TYPE_CHECKING:
-    from mmalign_cli.model import Float64Array, FloatArray
+    from mmalign_cli.model import Float64Array, FloatArray, IntArray
 
     Prepare = Callable[[Float64Array], Float64Array]
 
@@ -143,3 +143,16 @@ def _exponent_to_remove(largest: float) -> int:
 
     exponent = math.frexp(largest)[1]
     return exponent if largest > 0 and abs(exponent) > 200 else 0
+
+
+def costs_along(pair: Comparable, frames: IntArray) -> Float64Array:
+    """Return the local cost of each step, (n_steps,), in the kernel's scale."""
+    import numpy as np
+
+    difference = np.abs(pair.x[frames[:, 0]] - pair.y[frames[:, 1]])
+    if pair.kernel == codes.CITYBLOCK:
+        return np.asarray(difference.sum(axis=1))
+    if pair.kernel == codes.CHEBYSHEV:
+        return np.asarray(difference.max(axis=1))
+    squared = np.einsum("td,td->t", difference, difference)
+    return np.asarray(np.sqrt(squared) if pair.kernel == codes.EUCLIDEAN else squared)

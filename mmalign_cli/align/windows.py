@@ -41,6 +41,10 @@ class Window:
         """Number of cells in the ranges."""
         return int((self.hi - self.lo).sum())
 
+    def holds_all(self, m: int) -> bool:
+        """Tell whether it holds all cells of rows of `m` columns."""
+        return not self.mask.size and bool((self.lo == 0).all() and (self.hi == m).all())
+
 
 @dataclass(frozen=True)
 class Radius:

@@ -76,6 +76,8 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     callback=_finite,
     help="Added to each step that is not diagonal [0].",
 )
+@click.option("--open-begin", is_flag=True, help="QUERY may begin anywhere in REFERENCE.")
+@click.option("--open-end", is_flag=True, help="QUERY may end anywhere in REFERENCE.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -98,8 +100,8 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
     dry_run = parameters.pop("dry_run")
     _check(parameters)
     inputs = [spec.path for spec in specs]
-    window = parameters["window"]
-    targets.check([*inputs, window] if window.endswith(".npy") else inputs, run.force)
+    mask = [parameters["window"]] if parameters["window"].endswith(".npy") else []
+    targets.check([*inputs, *mask], run.force)
 
     from mmalign_cli import pipeline
 
@@ -109,7 +111,8 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
         streams = [item.stream for item in loaded]
         run.note(streams)
         if dry_run:
-            _say_plan(pipeline.plan_dtw(streams, pipeline.window_of(streams, settings), False))
+            window = pipeline.window_of(streams, settings)
+            _say_plan(pipeline.plan_dtw(streams, settings, window, False))
             return
         targets.check_aligned([item.original for item in loaded], inputs, run.force)
         alignment, warp = pipeline.align_dtw(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from mmalign_cli.align.dtw import Warp
+from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.windows import Window
 from mmalign_cli.errors import MmalignError
 
-_RELATIVE = 1e-9
 
-
-def verify_warp(warp: Warp, pattern: StepPattern, window: Window, n: int, m: int) -> None:
+def verify_warp(
+    warp: Warp, pattern: StepPattern, window: Window, ends: Ends, n: int, m: int
+) -> None:
     """Check the five restrictions, and that the programme's total is the path's cost.
 
     Parameters
@@ -23,6 +24,8 @@ def verify_warp(warp: Warp, pattern: StepPattern, window: Window, n: int, m: int
         Allowed moves.
     window : Window
         Allowed cells.
+    ends : Ends
+        Where the path may begin and end.
     n, m : int
         Frames of reference and query.
 
@@ -35,15 +38,17 @@ def verify_warp(warp: Warp, pattern: StepPattern, window: Window, n: int, m: int
     i, j = path[:, 0], path[:, 1]
     allowed = {(move.reference, move.query) for step in pattern.steps for move in step}
     moves = {(int(a), int(b)) for a, b in np.unique(np.diff(path, axis=0), axis=0)}
-    _require(tuple(path[0]) == (0, 0), "the path does not start at the first frames")
-    _require(tuple(path[-1]) == (n - 1, m - 1), "the path does not end at the last frames")
+    starts = j[0] == 0 and (ends.open_begin or i[0] == 0)
+    stops = j[-1] == m - 1 and (ends.open_end or i[-1] == n - 1)
+    _require(bool(starts), "the path does not start at the first frames")
+    _require(bool(stops), "the path does not end at the last frames")
     _require(moves <= allowed, f"the path makes moves that the pattern has not: {moves - allowed}")
     inside = (window.lo[i] <= j) & (j < window.hi[i])
     _require(bool(inside.all()), "the path leaves the window")
     if window.mask.size:
         _require(bool(window.mask[i, j].all()), "the path leaves the mask")
     total = warp.cost.total + warp.cost.penalty
-    agree = abs(warp.programme_total - total) <= _RELATIVE * max(abs(total), 1e-300)
+    agree = abs(warp.programme_total - total) <= warp.precision * max(abs(total), 1e-300)
     _require(agree, f"cost along the path {total!r}, by the programme {warp.programme_total!r}")
 
 

@@ -5,7 +5,7 @@ cells of the window exist: row i holds the columns lo[i] <= j < hi[i], less thos
 leaves out. A step s is a chain of moves; its k-th move leads to the cell that lies back[k] rows and
 left[k] columns before the step's last cell, and weighs the cost there. The accumulated cost is
 
-    D[0, 0] = c[0, 0]
+    D[0, 0] = c[0, 0], and with an open beginning D[i, 0] = c[i, 0] for all i
     D[i, j] = min over s of  D[start of s] + sum over k of w[k] c[i - back[k], j - left[k]] + p[s]
 
 where all cells of a step lie inside the window. A tie goes to the step that stands first in the
@@ -181,11 +181,13 @@ def accumulate_rows(
     moves: Ints,
     weights: Floats,
     penalties: Floats,
+    open_begin: bool,
     costs: Floats,
     recent: Floats,
     offsets: Ints,
     winners: Bytes,
     accumulated: Floats,
+    last_column: Floats,
 ) -> None:
     """Advance the programme by the rows first <= i < last.
 
@@ -204,6 +206,8 @@ def accumulate_rows(
         Cells that may be used; empty where all of the window may.
     bounds, moves, weights, penalties
         The steps, as above. One at most stays on its row: a single move, and it stands last.
+    open_begin : bool
+        The path may begin in any row.
     costs, recent : (r, m)
         Local and accumulated costs of the last r rows, row i at i % r; r exceeds the rows that
         any step looks back.
@@ -213,6 +217,8 @@ def accumulate_rows(
         Receives the winning step of each cell.
     accumulated : (n, m) or (0, 0)
         Receives all accumulated costs, where it is not empty.
+    last_column : (n,)
+        Receives those of the last column where it lies in the window.
     """
     depth, n_steps = len(recent), len(bounds) - 1
     scratch = np.empty(yt.shape[1])
@@ -225,7 +231,7 @@ def accumulate_rows(
         here[:] = np.inf
         winner = winners[offsets[i] : offsets[i] + end - begin]
         winner[:] = UNREACHED
-        if i == 0 and begin == 0 and end > 0 and cost[0] < np.inf:
+        if (i == 0 or open_begin) and begin == 0 and end > 0 and cost[0] < np.inf:
             here[0] = cost[0]
             winner[0] = START
         for s in range(n_steps):
@@ -236,6 +242,8 @@ def accumulate_rows(
                 )
             else:
                 stay_on_row(s, columns, cost, weights[bounds[s]], penalties[s], here, winner)
+        if begin < end == yt.shape[1]:
+            last_column[i] = here[-1]
         if accumulated.size > 0:
             accumulated[i, begin:end] = here
 
@@ -252,7 +260,7 @@ def trace_back(
     path: Ints,
     taken: Ints,
 ) -> int:
-    """Follow the winning steps from cell (i, j) to (0, 0), writing `path` from its end.
+    """Follow the winning steps from cell (i, j) to the first, writing `path` from its end.
 
     Parameters
     ----------
@@ -288,14 +296,22 @@ def trace_back(
 
 @njit(**_options)
 def reachable(
-    lo: Ints, hi: Ints, mask: Mask, bounds: Ints, moves: Ints, m: int, depth: int
+    lo: Ints,
+    hi: Ints,
+    mask: Mask,
+    bounds: Ints,
+    moves: Ints,
+    m: int,
+    depth: int,
+    open_begin: bool,
+    open_end: bool,
 ) -> bool:
-    """Tell whether any path leads from cell (0, 0) to the last one inside the window."""
+    """Tell whether any path leads from a first cell to a last one inside the window."""
     n = len(lo)
     reached = np.zeros((depth, m), dtype=np.bool_)
     for i in range(n):
         for j in range(lo[i], hi[i]):
-            found = i == 0 and j == 0 and (mask.size == 0 or mask[0, 0])
+            found = (i == 0 or open_begin) and j == 0 and (mask.size == 0 or mask[i, 0])
             for s in range(len(bounds) - 1):
                 rows, columns = start_of(bounds, moves, s)
                 if rows > i or columns > j or found:
@@ -307,4 +323,7 @@ def reachable(
                         inside = mask[i - moves[k, 2], j - moves[k, 3]]
                 found = inside
             reached[i % depth, j] = found
-    return bool(lo[n - 1] < m and hi[n - 1] == m and reached[(n - 1) % depth, m - 1])
+        ends = (i == n - 1 or open_end) and lo[i] < m and hi[i] == m
+        if ends and reached[i % depth, m - 1]:
+            return True
+    return False

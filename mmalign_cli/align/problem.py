@@ -1,0 +1,50 @@
+"""What the roads of DTW are asked, and what they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmalign_cli.model import Float64Array, IntArray
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The boundary conditions: where in the reference the path may begin and end.
+
+    The query is always matched whole.
+
+    Parameters
+    ----------
+    open_begin : bool
+        At any reference frame, not only at the first one.
+    open_end : bool
+        At any reference frame, not only at the last one.
+    """
+
+    open_begin: bool = False
+    open_end: bool = False
+
+
+CLOSED = Ends()
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A path of least cost.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (n_steps, 2)
+        Frames of reference and query.
+    weights : ndarray, shape (n_steps,)
+        The weight of the local cost at each cell; the first weighs 1.
+    total : float
+        By the dynamic programme, penalties included, in the scale of the kernel.
+    precision : float
+        Relative difference that rounding may make between that and the cost along the path.
+    """
+
+    frames: IntArray
+    weights: Float64Array
+    total: float
+    precision: float

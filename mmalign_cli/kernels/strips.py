@@ -1,0 +1,270 @@
+"""Exact DTW of any length in bounded memory: strips of rows, cut along anti-diagonals.
+
+The table has a row i for each query frame and a column j for each reference frame; a step moves
+by (1, 1), (0, 1) or (1, 0). Rows are taken in strips of `rows`, and every strip is cut where the
+anti-diagonal g = i + j is a multiple of `width`:
+
+    strip 0   . . . . | . . . . | . . . .
+    strip 1     . . . | . . . . | . . . . .   tile (s, w): of strip s,
+    strip 2       . . | . . . . | . . . . . .  width w <= g < width (w + 1)
+
+Tile (s, w) needs what tile (s, w - 1) left at the border between them, and the last row of strip
+s - 1 up to the same anti-diagonal, which tile (s - 1, w) has written. So tiles can be swept in
+any order that respects those two, by several threads too.
+
+At each border `Table` can keep the two last anti-diagonals, and the last row of every `group`-th
+strip. From these the tiles that the path crosses are swept again, now with the winner of each
+cell written down, two bits, and the path is read off. With n rows and m columns that keeps about
+n m (8 / width + 4 / (rows group)) bytes, and sweeps about n width + 2 n rows group cells again.
+
+float32 holds 24 bits, a table of a million cells more: all values of a tile are relative to an
+offset in float64, the least value on its left border and over its first row. Integers stay exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from mmalign_cli.kernels import lanes
+from mmalign_cli.kernels.sweep import copy, sweep
+
+_RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
+
+
+class Table(NamedTuple):
+    """The strips of a table and what is kept of them; arrays of one float type unless noted.
+
+    Parameters
+    ----------
+    x : ndarray, shape (strips, dims * rows)
+        Frames of the rows by position: row r of a strip at rows - 1 - r, dimensions after each
+        other.
+    y : ndarray, shape (dims * stride,)
+        Frames of the columns, column j at j + rows - 1, infinity on either side.
+    dims, stride : int
+    penalty : float
+    begin, end : ndarray, shape (strips, rows), int32
+        Position p holds the anti-diagonals ``begin <= t < end`` of its strip, t = g - rows s.
+    free : ndarray, shape (strips, 2), int64
+        First and last (exclusive) t at which the window holds all positions.
+    span : ndarray, shape (strips, 2), int64
+        First and last (exclusive) anti-diagonal g of each strip.
+    width, group : int
+    last_rows : ndarray, shape (k + 1, m + 2 rows)
+        The row over the table, then the last rows of groups of strips, group b at 1 + b % k;
+        column j at j + rows, infinity elsewhere.
+    base : ndarray, shape (strips,), int64
+        Number of the first border of each strip; one border before and after each tile.
+    offsets : ndarray, shape (borders,), float64
+        What the values that a tile left at its border are relative to.
+    corners : ndarray, shape (borders,)
+        The last row's value at each border.
+    states : ndarray, shape (borders or strips, 2 rows)
+        The state at each border, or at the last one of each strip.
+    tail : ndarray, shape (m,) or (0,), float64
+        Receives the accumulated costs of the table's last row, where it is not empty.
+    last_position : int
+        Position of the table's last row in the last strip.
+    """
+
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    dims: int
+    stride: int
+    penalty: float
+    begin: npt.NDArray[np.int32]
+    end: npt.NDArray[np.int32]
+    free: npt.NDArray[np.int64]
+    span: npt.NDArray[np.int64]
+    width: int
+    group: int
+    last_rows: npt.NDArray[Any]
+    base: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.float64]
+    corners: npt.NDArray[Any]
+    states: npt.NDArray[Any]
+    tail: npt.NDArray[np.float64]
+    last_position: int
+
+
+@njit(nogil=True)
+def _border(table, s, w):
+    """Return the number of the border before tile (s, w)."""
+    return table.base[s] + w - table.span[s, 0] // table.width
+
+
+@njit(nogil=True)
+def _row_over(table, s):
+    """Return where the last row of strip s - 1 is kept; strips of a group share one."""
+    if s == 0:
+        return 0
+    return 1 + ((s - 1) // table.group) % (len(table.last_rows) - 1)
+
+
+@njit(nogil=True)
+def _shift(values, by):
+    for k in range(len(values)):
+        values[k] = values[k] + by
+
+
+@njit(nogil=True)
+def _take_above(table, s, w, g0, g1, above):
+    """Copy the row over tile (s, w) from anti-diagonal g0 to g1, and return its offset.
+
+    The cell over (s, g) lies on anti-diagonal g - 1 of the strip before: the first one may
+    belong to the tile before.
+    """
+    rows = table.begin.shape[1]
+    t0, n = g0 - s * rows, g1 - g0
+    copy(table.last_rows[_row_over(table, s), t0 + rows : t0 + rows + n], above)
+    if s == 0:
+        return 0.0
+    end = table.span[s - 1, 1]
+    for k in range(max(end + 1 - g0, 0), n):
+        above[k] = np.inf  # what is there belongs to another strip of the group
+    past = (end - 1) // table.width + 1
+    k = _border(table, s - 1, min(w, past))
+    offset = table.offsets[k + 1 if w < past else k]
+    if g0 == w * table.width and g0 <= end:
+        above[0] = table.corners[k] + (table.offsets[k] - offset)
+    return offset
+
+
+@njit(nogil=True)
+def _least(values):
+    least = values[0]
+    for k in range(len(values)):
+        least = min(least, values[k])
+    return least
+
+
+@njit(nogil=True, cache=True)
+def advance(form, table, s0, s1, g0, g1, marking, marks):
+    """Sweep the strips s0 <= s < s1 from anti-diagonal g0, a multiple of the width, to g1.
+
+    Parameters
+    ----------
+    form : Form
+    table : Table
+    s0, s1, g0, g1 : int
+        `s0` starts a group of strips, and `s1` lies at most at the start of the next one.
+    marking : bool
+        Write which neighbour won each cell.
+    marks : ndarray, shape ((s1 - s0) * (g1 - g0) * rows / 4,), uint8
+        The bits, strip by strip, anti-diagonal by anti-diagonal: `mmalign_cli.kernels.sweep`.
+
+    Returns
+    -------
+    int
+        The number of cells.
+    """
+    rows = table.begin.shape[1]
+    width = table.width
+    kind = table.states.dtype
+    keeps = len(table.states) > len(table.base)
+    above, picked = np.empty(width, kind), np.empty(width, kind)
+    ring = np.empty(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
+    state = np.empty(2 * rows, kind)
+    cells = 0
+    for s in range(s0, s1):
+        start, stop = max(g0, table.span[s, 0]), min(g1, table.span[s, 1])
+        produced = -1
+        last_row = table.last_rows[_row_over(table, s + 1)]
+        is_last = s == len(table.base) - 1
+        pick = table.last_position if is_last and len(table.tail) > 0 else -1
+        while start < stop:
+            w = start // width
+            past = min(stop, (w + 1) * width)
+            k = _border(table, s, w)
+            copy(table.states[k if keeps else s], state)
+            over = _take_above(table, s, w, start, past, above)
+            t0, t1 = start - s * rows, past - s * rows
+            left = table.offsets[k]
+            offset = min(_least(state) + left, _least(above[: past - start]) + over)
+            if offset == np.inf:
+                offset = 0.0
+            _shift(state, left - offset)
+            _shift(above[: past - start], over - offset)
+            produced = sweep(
+                form, table.x[s], table.dims, table.y, table.stride, ring, produced, state, above,
+                last_row, table.begin[s], table.end[s], table.free[s, 0], table.free[s, 1],
+                marking, marks, ((s - s0) * (g1 - g0) + start - g0) * (rows // 4),
+                pick, picked, table.penalty, t0, t1,
+            )  # fmt: skip
+            if pick >= 0:
+                _keep_tail(table, picked, offset, t0, t1)
+            copy(state, table.states[k + 1 if keeps else s])
+            table.corners[k + 1], table.offsets[k + 1] = state[0], offset
+            cells += rows * (past - start)
+            start = past
+    return cells
+
+
+@njit(nogil=True)
+def _keep_tail(table, picked, offset, t0, t1):
+    """Put the last row of the table where it belongs."""
+    row = table.begin.shape[1] - 1 - table.last_position
+    for t in range(max(t0, row), min(t1, row + len(table.tail))):
+        table.tail[t - row] = picked[t - t0] + offset
+
+
+@njit(nogil=True)
+def _walk(form, marks, rows, s0, g0, g1, i, j, path, at):
+    """Follow the winners from (i, j) until they leave the marked tile; return i, j and `at`."""
+    half = rows // 8
+    while i >= s0 * rows and i + j >= g0 and j >= 0:
+        at -= 1
+        path[at, 0], path[at, 1] = i, j
+        s = i // rows
+        p = rows - 1 - (i - s * rows)
+        byte = ((s - s0) * (g1 - g0) + i + j - g0) * (rows // 4) + p // 8
+        if (marks[byte] >> (p % 8)) & 1:
+            i, j = i - 1, j - 1
+        elif (marks[byte + half] >> (p % 8)) & 1:
+            j -= 1
+        else:
+            i -= 1
+    return i, j, at
+
+
+@njit(nogil=True, cache=True)
+def trace(form, table, marked, marks, i, j, path, at, most):
+    """Follow the path back from cell (i, j), some tiles of it.
+
+    Parameters
+    ----------
+    form : Form
+    table : Table
+        Whose borders and last rows were kept.
+    marked : bool
+        Whether `marks` hold the whole table already, as its only tile.
+    marks : ndarray, uint8
+        Room for the bits of one group of strips over one width.
+    i, j : int
+        The cell where to go on.
+    path : ndarray, shape (n + m - 1, 2), int64
+        Receives row and column of the cells in its last rows.
+    at : int
+        The first row of `path` that is written.
+    most : int
+        Cells after which to return.
+
+    Returns
+    -------
+    i, j, at : int
+        `i` or `j` is negative where the path is complete.
+    """
+    rows = table.begin.shape[1]
+    cells = 0
+    while i >= 0 and j >= 0 and cells < most:
+        s0 = i // rows // table.group * table.group
+        g0 = (i + j) // table.width * table.width
+        g1 = table.span[-1, 1] if marked else i + j + 1
+        if not marked:
+            cells += advance(form, table, s0, i // rows + 1, g0, g1, not marked, marks)
+        i, j, at = _walk(form, marks, rows, s0, g0, g1, i, j, path, at)
+    return i, j, at

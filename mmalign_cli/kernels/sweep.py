@@ -1,0 +1,256 @@
+"""The sweep of a tile: some anti-diagonals of a strip, one after the other.
+
+With rows r of the strip at positions p = ROWS - 1 - r (see `mmalign_cli.kernels.lanes`), the cells
+of anti-diagonal t lie at (r, t - r), and
+
+    D[p, t] = min(diagonal + w c, min(left, up) + penalty + c),
+
+    left = D[p, t - 1],  up = D[p + 1, t - 1],  diagonal = D[p + 1, t - 2],
+
+where c is the local cost and, above the first row, D[ROWS, t - 1] is the accumulated cost of
+the row over the strip. All cells of one anti-diagonal are independent of each other. A tie goes
+to the diagonal, then to left. Columns before the first one and past the last one hold infinity,
+so that their costs are infinite.
+
+There are two sweeps, with the same results but for the rounding of float32: `_sweep_lanes` keeps
+the state in the registers, `_sweep_plain` is the formula above, for machines without such
+vectors and for float64. In one dimension up to MOST_IN_REGISTERS the costs are computed on the
+way. In more they are computed ahead, CHUNK anti-diagonals at a time, by a kernel that keeps
+BLOCKS x OFFSETS sums in registers and stores each where its anti-diagonal will look for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+
+from mmalign_cli.kernels import lanes
+from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN
+from mmalign_cli.kernels.dtw import SAFE_FAST_MATH
+
+_LANES, _VECTORS, _ROWS = lanes.LANES, lanes.VECTORS, lanes.ROWS
+_BLOCKS, _OFFSETS, _CHUNK = lanes.BLOCKS, lanes.OFFSETS, lanes.CHUNK
+
+
+def sweep(form: Any, *arguments: Any) -> int:
+    """Advance a tile by the anti-diagonals t0 <= t < t1.
+
+    Parameters
+    ----------
+    form : Form
+    x : (dims * rows,)
+        Frames of the strip's rows by position, dimension by dimension.
+    dims : int
+    y : (dims * stride,)
+        Frames of the columns, dimension by dimension: column j at j + rows - 1, infinity
+        elsewhere.
+    stride : int
+    ring : (RING * ROWS,)
+        Costs of anti-diagonal t from ROWS * (t % RING).
+    produced : int
+        The first anti-diagonal that the ring does not hold; -1 if it holds none.
+    state : (2 * rows,)
+        The last anti-diagonal by position, then its "up" values; advanced.
+    above : (t1 - t0,)
+        Accumulated costs over the strip, from column t0 on.
+    below : (columns,)
+        Receives those of the strip's last row: column j at j + rows.
+    begin, end : (rows,) int32
+        The window: position p holds ``begin[p] <= t < end[p]``.
+    free0, free1 : int
+        For ``free0 <= t < free1`` all positions lie in the window.
+    marking : bool
+        Write which neighbour won.
+    marks : (... rows / 4,) uint8
+        A row of bits for each anti-diagonal, from the tile's first: by position, 1 where the
+        diagonal won; then, by position, 1 where left is at most up.
+    mark_at : int
+    pick : int
+        Position whose accumulated costs go to `picked`; -1 for none.
+    picked : (t1 - t0,)
+    penalty : float
+    t0, t1 : int
+
+    Returns
+    -------
+    int
+        `produced`, for the next call.
+    """
+    return int(_sweep_plain(form, *arguments))  # where numba is told not to compile
+
+
+@overload(sweep)
+def _sweep_of(form, *arguments):
+    chosen = _sweep_lanes if form.form.lanes else _sweep_plain
+    return lambda form, *arguments: chosen(form, *arguments)  # noqa: PLW0108 -- numba's way
+
+
+@njit(nogil=True)
+def copy(values, to):
+    """Copy an array to the start of another."""
+    for k in range(len(values)):  # a slice would do, and take a second more to compile
+        to[k] = values[k]
+
+
+@njit(nogil=True)
+def _sweep_lanes(
+    form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
+    marking, marks, mark_at, pick, picked, penalty, t0, t1,
+):  # fmt: skip
+    now, xs = lanes.load_state(state), lanes.load_rows(form, x)
+    width = _ROWS // 4
+    t = t0
+    while t < t1:
+        masked = t < free0 or t >= free1
+        stop = t1 if t >= free1 else min(t1, free0 if masked else free1)
+        produced = costs_ahead(form, x, dims, y, stride, ring, produced, t, t1)
+        stop = min(stop, produced)
+        # The same step in loops of their own, so that none does more than it must.
+        if pick >= 0:
+            for k in range(t, stop):
+                at = mark_at + (k - t0) * width if marking else 0
+                now = lanes.step(form, 1, 1, now, above[k - t0], xs, y, ring, k, stride, penalty,
+                                 begin, end, marks, at)  # fmt: skip
+                below[k + 1] = lanes.last_row(now)
+                lanes.store_state(now, state)
+                picked[k - t0] = state[pick]
+        elif marking and masked:
+            for k in range(t, stop):
+                now = lanes.step(form, 1, 1, now, above[k - t0], xs, y, ring, k, stride, penalty,
+                                 begin, end, marks, mark_at + (k - t0) * width)  # fmt: skip
+                below[k + 1] = lanes.last_row(now)
+        elif marking:
+            for k in range(t, stop):
+                now = lanes.step(form, 1, 0, now, above[k - t0], xs, y, ring, k, stride, penalty,
+                                 begin, end, marks, mark_at + (k - t0) * width)  # fmt: skip
+                below[k + 1] = lanes.last_row(now)
+        elif masked:
+            for k in range(t, stop):
+                now = lanes.step(form, 0, 1, now, above[k - t0], xs, y, ring, k, stride, penalty,
+                                 begin, end, marks, 0)  # fmt: skip
+                below[k + 1] = lanes.last_row(now)
+        else:
+            for k in range(t, stop):
+                now = lanes.step(form, 0, 0, now, above[k - t0], xs, y, ring, k, stride, penalty,
+                                 begin, end, marks, 0)  # fmt: skip
+                below[k + 1] = lanes.last_row(now)
+        t = stop
+    lanes.store_state(now, state)
+    return produced
+
+
+def costs_ahead(form: Any, *arguments: Any) -> int:
+    """Compute costs so that anti-diagonal t is there, and return the first that is not."""
+    raise NotImplementedError
+
+
+@overload(costs_ahead)
+def _costs_ahead_of(form, x, dims, y, stride, ring, produced, t, t1):
+    if form.form.dims:
+        return lambda form, x, dims, y, stride, ring, produced, t, t1: t1
+    return lambda form, x, dims, y, stride, ring, produced, t, t1: (
+        produced if t < produced else _compute_costs(form, x, dims, y, stride, ring, produced, t)
+    )
+
+
+@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+def _compute_costs(form, x, dims, y, stride, ring, produced, t):
+    """Compute CHUNK anti-diagonals of costs from t on; what the skew leaves out, if need be.
+
+    Of BLOCKS vectors of rows, the columns from u on meet the first on anti-diagonal u, the last
+    on an earlier one: so the first is ahead by `lead` when all have reached t + CHUNK.
+    """
+    lead = (_BLOCKS - 1) * _LANES
+    for block in range(0, _VECTORS, _BLOCKS):
+        u = t + block * _LANES
+        for ahead in range(lead if produced == t else 0, lead + _CHUNK, _OFFSETS):
+            sums = lanes.no_costs()
+            for q in range(dims):
+                sums = lanes.add_dimension(
+                    form, sums, x, q * _ROWS + block * _LANES, y, q * stride + u + ahead
+                )
+            lanes.put_costs(form, sums, ring, u + ahead, block)
+    return t + _CHUNK
+
+
+@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+def _sweep_plain(
+    form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
+    marking, marks, mark_at, pick, picked, penalty, t0, t1,
+):  # fmt: skip
+    rows = len(begin)
+    diagonal = state[rows:]
+    last = np.empty(rows + 1, state.dtype)
+    copy(state[:rows], last)
+    cost = np.empty(rows, state.dtype)
+    infinity, charge = state.dtype.type(np.inf), state.dtype.type(penalty)
+    for t in range(t0, t1):
+        last[rows] = above[t - t0]
+        _local_costs(form, x, dims, y, stride, t, cost)
+        if marking:
+            at = mark_at + (t - t0) * (rows // 4)
+            _mark(form, last, diagonal, cost, charge, marks[at : at + rows // 4])
+        _take_step(form, last, diagonal, cost, charge)
+        if t < free0 or t >= free1:
+            for p in range(rows):
+                if t < begin[p] or t >= end[p]:
+                    last[p] = infinity
+        below[t + 1] = last[0]
+        if pick >= 0:
+            picked[t - t0] = last[pick]
+    copy(last[:rows], state)
+    return produced
+
+
+@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+def _local_costs(form, x, dims, y, stride, t, cost):
+    """Write the costs of one anti-diagonal to `cost`, position by position."""
+    rows = len(cost)
+    for p in range(rows):
+        cost[p] = 0
+    for q in range(dims):
+        here, there = x[q * rows : (q + 1) * rows], y[q * stride + t : q * stride + t + rows]
+        if form.metric == CITYBLOCK:
+            for p in range(rows):
+                cost[p] += abs(here[p] - there[p])
+        elif form.metric == CHEBYSHEV:
+            for p in range(rows):
+                cost[p] = max(cost[p], abs(here[p] - there[p]))
+        else:
+            for p in range(rows):
+                cost[p] += (here[p] - there[p]) * (here[p] - there[p])
+    if form.metric == EUCLIDEAN:
+        for p in range(rows):
+            cost[p] = np.sqrt(cost[p])
+
+
+@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+def _take_step(form, last, diagonal, cost, penalty):
+    """Advance all positions; `last` holds one more, the row above."""
+    for p in range(len(cost)):
+        up = last[p + 1]
+        bent = min(last[p], up) + (penalty + cost[p] if form.bent else cost[p])
+        direct = diagonal[p] + (cost[p] if form.diagonal == 1 else cost[p] + cost[p])
+        last[p] = min(direct, bent)
+        diagonal[p] = up
+
+
+@njit(nogil=True)
+def _mark(form, last, diagonal, cost, penalty, marks):
+    """Write the bits of one anti-diagonal, before the step is taken."""
+    half = len(marks) // 2
+    for byte in range(half):
+        straight, left = 0, 0
+        for bit in range(8):
+            p = 8 * byte + bit
+            bent = min(last[p], last[p + 1]) + (penalty if form.bent else 0)
+            if form.diagonal == 1:
+                won = diagonal[p] <= bent
+            else:
+                won = diagonal[p] + (cost[p] + cost[p]) <= bent + cost[p]
+            straight |= won << bit
+            left |= (last[p] <= last[p + 1]) << bit
+        marks[byte], marks[half + byte] = straight, left

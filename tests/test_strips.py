@@ -1,0 +1,94 @@
+"""The fast road against the general one, which other tests hold against the slow twin."""
+
+import dataclasses
+from unittest import mock
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmalign_cli import runtime
+from mmalign_cli.align import rows, strips
+from mmalign_cli.align.metrics import comparable, costs_along
+from mmalign_cli.align.problem import CLOSED, Ends
+from mmalign_cli.align.steps import step_pattern
+from mmalign_cli.align.windows import everything, itakura, sakoe_chiba, slanted
+
+METRICS = ("sqeuclidean", "euclidean", "cityblock", "chebyshev")
+WINDOWS = {
+    "none": lambda n, m, k: everything(n, m),
+    "sakoe-chiba": lambda n, m, k: sakoe_chiba(n, m, abs(n - m) + k),
+    "slanted": lambda n, m, k: slanted(n, m, k + 3),
+    "itakura": lambda n, m, k: itakura(n, m, 2.0 + k / 30),
+}
+ENDS = [CLOSED, Ends(open_begin=True), Ends(open_end=True), Ends(True, True)]
+
+
+def by_rows(pair, step, window, penalty, ends):
+    return rows.find_path(
+        pair, step_pattern(step), window, penalty, ends, np.empty((0, 0)), runtime.silent
+    )
+
+
+def by_strips(pair, step, window, penalty, ends, *, single=True, threads=1, shape=None):
+    weight = strips.weights_of(step_pattern(step))
+    assert weight is not None
+    assert strips.suits(window)
+    chosen = strips.cut
+
+    def cut(n_cells, n_rows, n_columns, n):
+        usual = chosen(n_cells, n_rows, n_columns, n)
+        return usual if shape is None else dataclasses.replace(usual, marked=False, **shape)
+
+    with mock.patch.object(strips, "cut", cut):
+        return strips._find_path(
+            pair, weight, window, penalty, ends, single, threads, runtime.silent
+        )
+
+
+def along(pair, found, penalty):
+    bent = (np.diff(found.frames, axis=0) != 1).any(axis=1).sum()
+    return float(found.weights @ costs_along(pair, found.frames)) + penalty * bent
+
+
+def assert_same(pair, got, wanted, penalty):
+    if wanted is None:
+        assert got is None
+        return
+    assert got.total == wanted.total == along(pair, got, penalty)
+    np.testing.assert_array_equal(got.frames, wanted.frames)
+    np.testing.assert_array_equal(got.weights, wanted.weights)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    metric=st.sampled_from(METRICS),
+    step=st.sampled_from(["symmetric1", "symmetric2"]),
+    window=st.sampled_from(sorted(WINDOWS)),
+    ends=st.sampled_from(ENDS),
+    penalty=st.sampled_from([0.0, 2.0]),
+    single=st.booleans(),
+    threads=st.integers(1, 3),
+    shape=st.none()
+    | st.fixed_dictionaries({"width": st.integers(40, 500), "group": st.integers(1, 3)}),
+)
+def test_integers_with_ties_have_the_same_path_on_both_roads(
+    seed, metric, step, window, ends, penalty, single, threads, shape
+):
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(1, rng.choice([5, 50, 700], 2), 2)
+    d = 1 if metric == "euclidean" else int(rng.choice([1, 2, 3, 4, 7, 13]))
+    x, y = rng.integers(-3, 4, (n, d)).astype(float), rng.integers(-3, 4, (m, d)).astype(float)
+    if ends.open_begin and step == "symmetric2":
+        penalty = 0.0  # takes the general road
+    cells = WINDOWS[window](n, m, int(rng.integers(0, 100)))
+    if not strips.suits(cells):
+        return
+    pair = comparable(x, y, metric, "test")
+    wanted = by_rows(pair, step, cells, penalty, ends)
+    with mock.patch.object(strips, "_LEAST_EFFORT", 1.0):
+        got = by_strips(
+            pair, step, cells, penalty, ends, single=single, threads=threads, shape=shape
+        )
+    assert_same(pair, got, wanted, penalty)
