@@ -26,7 +26,8 @@ from mmalign_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mmalign_cli.model import Alignment, Array, Stream
-    from mmalign_cli.pipeline import Loaded, Plan
+    from mmalign_cli.pipeline.dtw import Plan
+    from mmalign_cli.pipeline.streams import Loaded
     from mmalign_cli.write.atomic import Outputs
 
 
@@ -103,19 +104,20 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
     mask = [parameters["window"]] if parameters["window"].endswith(".npy") else []
     targets.check([*inputs, *mask], run.force)
 
-    from mmalign_cli import pipeline
+    from mmalign_cli.pipeline import dtw as stages
+    from mmalign_cli.pipeline.streams import load_streams
 
-    settings = pipeline.DtwSettings(**parameters)
+    settings = stages.DtwSettings(**parameters)
     with run.progress() as progress:
-        loaded = pipeline.load_streams(specs, progress)
+        loaded = load_streams(specs, progress)
         streams = [item.stream for item in loaded]
         run.note(streams)
         if dry_run:
-            window = pipeline.window_of(streams, settings)
-            _say_plan(pipeline.plan_dtw(streams, settings, window, False))
+            window = stages.window_of(streams, settings)
+            _say_plan(stages.plan_dtw(streams, settings, window, False))
             return
         targets.check_aligned([item.original for item in loaded], inputs, run.force)
-        alignment, warp = pipeline.align_dtw(
+        alignment, warp = stages.align_dtw(
             streams,
             settings,
             max_memory=run.max_memory,
@@ -126,7 +128,7 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
     matrices: Mapping[str, Array] = {}
     if targets.cost is not None:
         metric = str(alignment.parameters["metric"])
-        matrices = vars(pipeline.costs_of(streams, warp, metric))
+        matrices = vars(stages.costs_of(streams, warp, metric))
     write_alignment(alignment, loaded, matrices, targets, run)
 
 

@@ -36,7 +36,7 @@ def evaluate(alignment: str, truth: str, as_json: bool, max_error: str | None, *
     take_run(run)
     limit = None if max_error is None else _parse_limit(max_error)
 
-    from mmalign_cli.pipeline import evaluate_files
+    from mmalign_cli.pipeline.evaluate import evaluate_files
     from mmalign_cli.write.summary import errors_text
 
     errors = evaluate_files(alignment, truth)

@@ -47,7 +47,7 @@ def features(stream: str | None, as_list: bool, output: str | None, **parameters
         features_ending(output)
         check_outputs([output], [specs[0].path], run.force)
 
-    from mmalign_cli.pipeline import load_streams
+    from mmalign_cli.pipeline.streams import load_streams
 
     with run.progress() as progress:
         loaded = load_streams(specs, progress)[0].stream

@@ -38,7 +38,8 @@ def info(file: str, as_json: bool, **parameters: Any) -> None:
         _document(specs[0].path, as_json)
         return
 
-    from mmalign_cli.pipeline import describe, load_streams
+    from mmalign_cli.pipeline.dtw import describe
+    from mmalign_cli.pipeline.streams import load_streams
 
     loaded = load_streams(specs)[0]
     run.note([loaded.stream])

@@ -36,7 +36,7 @@ def plot(alignment: str, output: str | None, **parameters: Any) -> None:
     require_matplotlib()
     check_outputs([output], [alignment], run.force)
 
-    from mmalign_cli.pipeline import reload_streams
+    from mmalign_cli.pipeline.streams import reload_streams
     from mmalign_cli.write.document import read_document
 
     found = read_document(alignment)

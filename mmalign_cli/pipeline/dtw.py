@@ -1,8 +1,7 @@
-"""The stages in order: the only place that knows them all."""
+"""The stages of ``mmalign dtw``: streams to a verified alignment."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,39 +24,11 @@ from mmalign_cli.align.windows import (
     parse_radius,
 )
 from mmalign_cli.errors import AlignmentError, InputError, UsageError
-from mmalign_cli.evidence.metrics import Errors, evaluate, period_s
 from mmalign_cli.evidence.verify import verify_warp
-from mmalign_cli.features.compute import compute, decode_rate, metric_of
-from mmalign_cli.model import Alignment, Float64Array, Stream, WarpingPath
-from mmalign_cli.streams.load import load
+from mmalign_cli.features.compute import metric_of
+from mmalign_cli.model import Alignment, Float64Array, Stream
+from mmalign_cli.pipeline.streams import Loaded, path_of, stream_warnings
 from mmalign_cli.streams.mask import load_mask
-from mmalign_cli.streams.source import open_source
-from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES, StreamSpec, unique_names
-from mmalign_cli.streams.truth import read_truth
-from mmalign_cli.write.document import is_document, read_document
-
-_UNLIKE_DURATIONS = 50
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A stream as read and as aligned.
-
-    Parameters
-    ----------
-    raw : Stream or None
-        The content before any feature; None for audio, whose samples are not kept.
-    stream : Stream
-        The feature frames.
-    """
-
-    raw: Stream | None
-    stream: Stream
-
-    @property
-    def original(self) -> Stream:
-        """The content as read; for audio its feature frames."""
-        return self.raw or self.stream
 
 
 @dataclass(frozen=True)
@@ -104,42 +75,6 @@ class Costs:
     local: Float64Array
     accumulated: Float64Array
     aligned: Float64Array
-
-
-def load_streams(
-    specs: Sequence[StreamSpec], progress: runtime.Progress = runtime.silent
-) -> list[Loaded]:
-    """Read the streams and compute their features.
-
-    Parameters
-    ----------
-    specs : sequence of StreamSpec
-        The first is the reference.
-    progress : Progress
-        Told the streams done.
-
-    Raises
-    ------
-    MmalignError
-        If a stream is rejected.
-    """
-    loaded = []
-    if sum(spec.path == "-" for spec in specs) > 1:
-        raise UsageError("-", "standard input can be one stream only")
-    for done, (spec, name) in enumerate(zip(specs, unique_names(specs), strict=True)):
-        progress("reading", done, len(specs))
-        loaded.append(load_stream(spec, name))
-    progress("reading", len(specs), len(specs))
-    return loaded
-
-
-def load_stream(spec: StreamSpec, name: str) -> Loaded:
-    """Read one stream and compute its feature."""
-    runtime.prepare_kernels()  # before librosa, which brings numba in
-    options = spec.options()
-    raw = load(spec, name, decode_rate(options))
-    stream = compute(raw, options)
-    return Loaded(None if raw.kind == "audio" else raw, stream)
 
 
 def plan_dtw(
@@ -251,15 +186,9 @@ def align_dtw(
         path=path,
         time_maps=time_maps(path, [reference.name, query.name]),
         cost=warp.cost,
-        warnings=(*_stream_warnings(streams), *warnings),
+        warnings=(*stream_warnings(streams), *warnings),
     )
     return alignment, warp
-
-
-def path_of(frames: np.ndarray[Any, Any], streams: Sequence[Stream]) -> WarpingPath:
-    """Return a path of integer frames with the times of its frames."""
-    times = [s.times[frames[:, k]] for k, s in enumerate(streams)]
-    return WarpingPath(frames, np.column_stack(times))
 
 
 def _require_comparable(reference: Stream, query: Stream) -> None:
@@ -278,23 +207,6 @@ def _metric(reference: Stream, query: Stream, settings: DtwSettings) -> tuple[st
         return metric, ()
     what = f"{reference.name} is {reference.features}, {query.name} is {query.features}"
     return metric, (f"the streams hold different features: {what}; metric {metric}",)
-
-
-def _stream_warnings(streams: Sequence[Stream]) -> tuple[str, ...]:
-    warnings = [w for s in streams for w in s.warnings]
-    if (
-        len({s.sha256 for s in streams}) < len(streams)
-        and len({s.options.get("key") for s in streams}) < 2
-    ):
-        warnings.append("both streams are the same file")
-    spans = [max(float(s.times[-1] - s.times[0]), s.period_s) for s in streams]
-    if max(spans) > _UNLIKE_DURATIONS * min(spans):
-        long, short = (streams[int(f(spans))] for f in (np.argmax, np.argmin))
-        ratio = max(spans) / min(spans)
-        warnings.append(
-            f"{long.name} lasts {ratio:.0f} times as long as {short.name}: are both in seconds?"
-        )
-    return tuple(warnings)
 
 
 def _parameters(settings: DtwSettings, metric: str) -> Mapping[str, Any]:
@@ -343,88 +255,6 @@ def costs_of(streams: Sequence[Stream], warp: Warp, metric: str) -> Costs:
     local = local_costs(streams[0].values, streams[1].values, metric)
     aligned = local[np.ix_(warp.frames[:, 0], warp.frames[:, 1])]
     return Costs(local, warp.accumulated, aligned)
-
-
-def evaluate_files(document: str, truth: str) -> Errors:
-    """Compare an alignment document with a known answer.
-
-    Parameters
-    ----------
-    document : str
-        The alignment.
-    truth : str
-        A path in frames, matching seconds, or another document.
-
-    Raises
-    ------
-    InputError
-        If either file is rejected, or the truth has other streams.
-    """
-    alignment = read_document(document)
-    source = open_source(truth, DEFAULT_MAX_BYTES)
-    if is_document(source.head):
-        return _against_document(alignment, read_document(truth), truth)
-    names = [s.name for s in alignment.streams]
-    known = read_truth(source, names)
-    if known.unit == "seconds":
-        return evaluate(alignment, known.points, None)
-    return evaluate(alignment, _seconds_of(known.points, alignment), known.points)
-
-
-def _against_document(alignment: Alignment, truth: Alignment, subject: str) -> Errors:
-    if truth.path is None:
-        raise InputError(subject, "holds no path", "make it without --no-path")
-    if len(truth.streams) != len(alignment.streams):
-        what = f"aligns {len(truth.streams)} streams, the alignment {len(alignment.streams)}"
-        raise InputError(subject, what)
-    return evaluate(alignment, truth.path.times, truth.path.frames.astype(np.float64))
-
-
-def _seconds_of(frames: Float64Array, alignment: Alignment) -> Float64Array:
-    """Return the seconds of frames of each stream.
-
-    A document gives the times of the frames that its path visits; those between, and without a
-    path all of them, follow from the first and last frame.
-    """
-    columns = []
-    for k, stream in enumerate(alignment.streams):
-        known_frames = np.array([0.0, max(stream.frames - 1, 1)])
-        known_times = np.array(
-            [stream.start_s, stream.start_s + known_frames[1] * period_s(stream)]
-        )
-        if alignment.path is not None:
-            known_frames, first = np.unique(alignment.path.frames[:, k], return_index=True)
-            known_times = alignment.path.times[first, k]
-        columns.append(np.interp(frames[:, k], known_frames, known_times))
-    return np.column_stack(columns)
-
-
-def reload_streams(alignment: Alignment, document: str) -> list[Stream]:
-    """Read the streams of a document again, and make sure that they are the same.
-
-    Parameters
-    ----------
-    alignment : Alignment
-        The document's content.
-    document : str
-        Its file; relative names of streams are looked up in the working folder, then beside it.
-
-    Raises
-    ------
-    InputError
-        If a stream is missing or has changed.
-    """
-    streams = []
-    for info in alignment.streams:
-        if info.source == "-":
-            raise InputError(document, f"{info.name} came from standard input: it is gone")
-        beside = os.path.join(os.path.dirname(document), info.source)
-        path = info.source if os.path.exists(info.source) else beside
-        stream = load_stream(StreamSpec(path, info.options), info.name).stream
-        if stream.sha256 != info.sha256 or stream.n_frames != info.frames:
-            raise InputError(path, f"has changed since {document} was made")
-        streams.append(stream)
-    return streams
 
 
 def describe(loaded: Loaded) -> dict[str, Any]:
