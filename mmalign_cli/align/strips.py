@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from mmalign_cli.model import Float64Array, IntArray
 if TYPE_CHECKING:
     from mmalign_cli.kernels.forms import Form
     from mmalign_cli.kernels.strips import Table
+
+Float32Array: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 _FAR = 2**30
 _SINGLE, _DOUBLE = 1e-6, 1e-9
@@ -191,13 +193,19 @@ def lay_out(
 
     x = np.zeros((dims, strips * rows), kind)
     x[:, :n] = ((query - centre) * scale).T
-    x = np.ascontiguousarray(x.reshape(dims, strips, rows)[:, :, ::-1].transpose(1, 0, 2))
+    slots = _positions(form, rows)
+    x = np.ascontiguousarray(
+        x.reshape(dims, strips, rows)[:, :, ::-1][:, :, slots].transpose(1, 0, 2)
+    )
     stride = m + 3 * rows + 128
     stride += 16 * (1 - stride // 16 % 2) + (-stride) % 16  # an odd number of cache lines
     y = np.full((dims, stride), np.inf, kind)
     y[:, rows - 1 : rows - 1 + m] = ((reference - centre) * scale).T
+    if form.striped:
+        y, stride = _dealt(y), stride * lanes.LANES
 
     begin, end, free, span = _spans(columns, n, m, rows, strips)
+    begin, end = np.ascontiguousarray(begin[:, slots]), np.ascontiguousarray(end[:, slots])
     tiles = (span[:, 1] - 1) // shape.width - span[:, 0] // shape.width + 1
     base = np.concatenate([[0], np.cumsum(tiles[:-1] + 1)])
     borders = int((tiles + 1).sum())
@@ -216,7 +224,7 @@ def lay_out(
         x.reshape(strips, dims * rows), y.reshape(-1), dims, stride, penalty * scale**degree,
         begin, end, free, span, shape.width, shape.group, last_rows, base, offsets,
         np.full(borders, np.inf, kind), states, np.full(m if ends.open_end else 0, np.inf),
-        rows - 1 - (n - 1) % rows,
+        (n - 1) % rows, int(np.flatnonzero(slots == rows - 1 - (n - 1) % rows)[0]),
     )  # fmt: skip
     marks = np.empty(marked, np.uint8)
     return Strips(form, table, shape, marks, n, m, scale**-degree)
@@ -230,6 +238,25 @@ def _frame_of_reference(x: Float64Array, y: Float64Array) -> tuple[Float64Array 
     low, high = np.minimum(x.min(0), y.min(0)), np.maximum(x.max(0), y.max(0))
     half = float((high - low).max()) / 2
     return (low + high) / 2, 2.0 ** -math.frexp(half)[1] if half > 0 else 1.0
+
+
+def _positions(form: Form, rows: int) -> IntArray:
+    """Return the position that each slot of a strip holds."""
+    from mmalign_cli.kernels import lanes
+
+    slots = np.arange(rows)
+    return slots.reshape(lanes.LANES, lanes.VECTORS).T.ravel() if form.striped else slots
+
+
+def _dealt(y: Float32Array) -> Float32Array:
+    """Lay frames (dims, stride) out so that vector s holds those at s + l VECTORS, lanes l."""
+    from mmalign_cli.kernels import lanes
+
+    dealt = np.full((*y.shape, lanes.LANES), np.inf, y.dtype)
+    for lane in range(lanes.LANES):
+        ahead = lane * lanes.VECTORS
+        dealt[:, : y.shape[1] - ahead, lane] = y[:, ahead:]
+    return dealt
 
 
 def _first_cost(pair: Comparable) -> float:
@@ -257,7 +284,7 @@ def _spans(
     begin = np.where(lo.reshape(strips, rows) == 0, -_FAR, low)[:, ::-1].astype(np.int32)
     end = np.where(hi.reshape(strips, rows) == m, _FAR, high)[:, ::-1].astype(np.int32)
     free = np.column_stack([begin.max(axis=1), end.min(axis=1)]).astype(np.int64)
-    return np.ascontiguousarray(begin), np.ascontiguousarray(end), free, span
+    return begin, end, free, span
 
 
 def bytes_needed(n_cells: int, n: int, m: int, d: int) -> int:
@@ -337,7 +364,7 @@ def _end_of(strips: Strips) -> tuple[int, float]:
     if len(table.tail):
         column = int(np.argmin(table.tail))
         return column, float(table.tail[column]) * strips.unit
-    value = float(table.states[-1, table.last_position]) + float(table.offsets[-1])
+    value = float(table.states[-1, table.last_slot]) + float(table.offsets[-1])
     return strips.n_columns - 1, value * strips.unit
 
 

@@ -45,6 +45,11 @@ class Form:
     lanes: bool
 
     @property
+    def striped(self) -> bool:
+        """How positions are dealt to vectors: see `mmalign_cli.kernels.lanes`."""
+        return self.lanes and self.dims > 0
+
+    @property
     def _numba_type_(self) -> FormType:
         return FormType(self)
 
@@ -69,5 +74,5 @@ def _give_attribute(name: str) -> None:
     overload_attribute(FormType, name)(of)
 
 
-for _field in fields(Form):
-    _give_attribute(_field.name)
+for _name in (*(field.name for field in fields(Form)), "striped"):
+    _give_attribute(_name)

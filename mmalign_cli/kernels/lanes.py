@@ -4,14 +4,23 @@ A strip of the table has ROWS rows, and an anti-diagonal t of it the cells (r, t
 at position p = ROWS - 1 - r, so that position 0 is the strip's last row. Neighbours are then
 
     left, (r, j - 1): on diagonal t - 1, at p;
-    up, (r - 1, j): on diagonal t - 1, at p + 1: one lane further;
+    up, (r - 1, j): on diagonal t - 1, at p + 1;
     diagonal, (r - 1, j - 1): what was up one diagonal ago.
 
 So the state is two sets of ROWS values, the last diagonal and its own "up" values, and a step of
-16 cells is a shift by one lane, two minima and the cost. Numba has no vector type; this file gives
-it one, and the handful of operations that the sweep needs, as LLVM instructions. What the machine
-offers is read from the features that numba compiles for: 16 lanes with AVX-512, 8 with AVX2, none
-elsewhere, where `mmalign_cli.kernels.sweep` has a plain loop.
+one vector is two minima and the cost, if its "up" values are at hand. Two ways to deal positions
+to vectors k and lanes l make them so:
+
+    striped, p = l VECTORS + k: "up" of a vector is the next vector as it stands, and only for the
+    last one the first vector shifted by a lane. The frames of the columns are laid out once so
+    that vector s holds columns s + l VECTORS; LANES times the memory, for a few dimensions.
+    in a row, p = k LANES + l: every vector is shifted, and the columns are read as they lie. So
+    are the costs of many dimensions computed, and they outweigh the shifts.
+
+Numba has no vector type; this file gives it one, and the handful of operations that the sweep
+needs, as LLVM instructions. What the machine offers is read from the features that numba compiles
+for: 16 lanes with AVX-512, 8 with AVX2, none elsewhere, where `mmalign_cli.kernels.sweep` has a
+plain loop.
 """
 
 from __future__ import annotations
@@ -19,7 +28,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from llvmlite import ir
-from numba import config, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
@@ -32,7 +41,7 @@ Value: TypeAlias = Any
 
 
 def _machine() -> tuple[int, int]:
-    """Return lanes of a vector and vectors of a strip: the state must fit in the registers."""
+    """Return lanes of a vector and vectors of a strip: enough to hide the latency of a step."""
     if config.DISABLE_JIT:
         return 0, 0
     features = cpu_target.target_context.codegen().magic_tuple()[2]
@@ -40,7 +49,7 @@ def _machine() -> tuple[int, int]:
     if {"+avx512f", "+avx512vl", "+avx512dq"} <= has:
         return 16, 8
     if {"+avx2", "+fma"} <= has:
-        return 8, 4
+        return 8, 8
     return 0, 0
 
 
@@ -54,6 +63,15 @@ RING = 64
 """Anti-diagonals of costs that are kept."""
 CHUNK = RING - (4 - 1) * 16
 """Anti-diagonals of costs computed at a time: the ring less the skew of BLOCKS vectors."""
+
+
+@njit(nogil=True)
+def slot(form, position):
+    """Return where a position stands in arrays that are loaded as vectors."""
+    if form.striped:
+        return position % max(VECTORS, 1) * LANES + position // max(VECTORS, 1)
+    return position
+
 
 _FLOAT = ir.FloatType()
 _I32 = ir.IntType(32)
@@ -126,7 +144,21 @@ def _at_most(builder: Builder, a: Value, b: Value) -> Value:
 
 def _least(builder: Builder, a: Value, b: Value) -> Value:
     """Take the minimum as integers: other units than those of the additions do it."""
-    return builder.select(_at_most(builder, a, b), a, b)
+    kind = ir.FunctionType(_INTEGERS, [_INTEGERS, _INTEGERS])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.smin.v{LANES}i32")
+    least = builder.call(function, [builder.bitcast(v, _INTEGERS) for v in (a, b)])
+    return builder.bitcast(least, _VECTOR)
+
+
+def _ups(builder: Builder, striped: bool, last: list[Value], over: Value) -> list[Value]:
+    """Return the "up" values of all vectors; `over` fills the lane past the last position."""
+    next_lane = ir.Constant(_INTEGERS, list(range(1, LANES + 1)))
+    if striped:
+        return [*last[1:], builder.shuffle_vector(last[0], over, next_lane)]
+    return [
+        builder.shuffle_vector(a, b, next_lane)
+        for a, b in zip(last, [*last[1:], over], strict=True)
+    ]
 
 
 def _add_difference(builder: Builder, metric: int, sums: Value, x: Value, y: Value) -> Value:
@@ -251,36 +283,36 @@ def step(
         now = _unpack(builder, state_)
         last, diagonal = now[:VECTORS], now[VECTORS:]
         x = _unpack(builder, xs_)
-        over = _splat(builder, above_)
-        next_lane = ir.Constant(_INTEGERS, list(range(1, LANES + 1)))
+        first = builder.mul(t_, ir.Constant(kind, LANES if rule.striped else 1))
         starts = [
-            builder.add(t_, builder.mul(stride_, ir.Constant(kind, q))) for q in range(rule.dims)
+            builder.add(first, builder.mul(stride_, ir.Constant(kind, q))) for q in range(rule.dims)
         ]
         ring_row = builder.mul(
             builder.and_(t_, ir.Constant(kind, RING - 1)), ir.Constant(kind, ROWS)
         )
-        new, up, straight, left_first = [], [], [], []
+        up = _ups(builder, rule.striped, last, _splat(builder, above_))
+        new, straight, left_first = [], [], []
         for k in range(VECTORS):
-            beyond = last[k + 1] if k + 1 < VECTORS else over
-            up.append(builder.shuffle_vector(last[k], beyond, next_lane))
             if rule.dims:
                 ys = [memories[6].load(start, k * LANES) for start in starts]
                 cost = _costs_here(builder, rule.metric, x[k::VECTORS], ys)
             else:
                 cost = memories[7].load(ring_row, k * LANES)
-            left_first.append(_at_most(builder, last[k], up[k]))
+            if marks_on:
+                left_first.append(_at_most(builder, last[k], up[k]))
             bent = _least(builder, last[k], up[k])
             if rule.bent:
                 bent = builder.fadd(bent, _splat(builder, penalty_))
             if rule.diagonal == 1:
-                straight.append(_at_most(builder, diagonal[k], bent))
+                direct = diagonal[k]
                 total = builder.fadd(_least(builder, diagonal[k], bent), cost, flags=_FUSE)
             else:
                 twice = builder.fadd(cost, cost)
                 direct = builder.fadd(diagonal[k], twice)
                 bent = builder.fadd(bent, cost)
-                straight.append(_at_most(builder, direct, bent))
                 total = _least(builder, direct, bent)
+            if marks_on:
+                straight.append(_at_most(builder, direct, bent))
             if mask_on:
                 now_t = _splat(builder, builder.trunc(t_, _I32))
                 first, past = (

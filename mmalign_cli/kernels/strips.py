@@ -41,16 +41,17 @@ class Table(NamedTuple):
     Parameters
     ----------
     x : ndarray, shape (strips, dims * rows)
-        Frames of the rows by position: row r of a strip at rows - 1 - r, dimensions after each
-        other.
+        Frames of the rows by slot: row r of a strip has position rows - 1 - r, and `slots_of` says
+        where that is. Dimensions after each other.
     y : ndarray, shape (dims * stride,)
-        Frames of the columns, column j at j + rows - 1, infinity on either side.
+        Frames of the columns, column j at j + rows - 1, infinity on either side; where the form is
+        striped, dealt to vectors.
     dims, stride : int
     penalty : float
     begin, end : ndarray, shape (strips, rows), int32
-        Position p holds the anti-diagonals ``begin <= t < end`` of its strip, t = g - rows s.
+        Slot p holds the anti-diagonals ``begin <= t < end`` of its strip, t = g - rows s.
     free : ndarray, shape (strips, 2), int64
-        First and last (exclusive) t at which the window holds all positions.
+        First and last (exclusive) t at which the window holds all slots.
     span : ndarray, shape (strips, 2), int64
         First and last (exclusive) anti-diagonal g of each strip.
     width, group : int
@@ -67,8 +68,8 @@ class Table(NamedTuple):
         The state at each border, or at the last one of each strip.
     tail : ndarray, shape (m,) or (0,), float64
         Receives the accumulated costs of the table's last row, where it is not empty.
-    last_position : int
-        Position of the table's last row in the last strip.
+    last_row, last_slot : int
+        The table's last row within the last strip, and its slot.
     """
 
     x: npt.NDArray[Any]
@@ -88,7 +89,8 @@ class Table(NamedTuple):
     corners: npt.NDArray[Any]
     states: npt.NDArray[Any]
     tail: npt.NDArray[np.float64]
-    last_position: int
+    last_row: int
+    last_slot: int
 
 
 @njit(nogil=True)
@@ -175,7 +177,7 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
         produced = -1
         last_row = table.last_rows[_row_over(table, s + 1)]
         is_last = s == len(table.base) - 1
-        pick = table.last_position if is_last and len(table.tail) > 0 else -1
+        pick = table.last_slot if is_last and len(table.tail) > 0 else -1
         while start < stop:
             w = start // width
             past = min(stop, (w + 1) * width)
@@ -207,7 +209,7 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
 @njit(nogil=True)
 def _keep_tail(table, picked, offset, t0, t1):
     """Put the last row of the table where it belongs."""
-    row = table.begin.shape[1] - 1 - table.last_position
+    row = table.last_row
     for t in range(max(t0, row), min(t1, row + len(table.tail))):
         table.tail[t - row] = picked[t - t0] + offset
 
@@ -220,7 +222,7 @@ def _walk(form, marks, rows, s0, g0, g1, i, j, path, at):
         at -= 1
         path[at, 0], path[at, 1] = i, j
         s = i // rows
-        p = rows - 1 - (i - s * rows)
+        p = lanes.slot(form, rows - 1 - (i - s * rows))
         byte = ((s - s0) * (g1 - g0) + i + j - g0) * (rows // 4) + p // 8
         if (marks[byte] >> (p % 8)) & 1:
             i, j = i - 1, j - 1
