@@ -14,7 +14,7 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align import rows, strips
-from mmalign_cli.align.metrics import Comparable, comparable, costs_along
+from mmalign_cli.align.metrics import Comparable, comparable
 from mmalign_cli.align.problem import CLOSED, Ends, Found
 from mmalign_cli.align.steps import StepPattern, step_pattern
 from mmalign_cli.align.windows import BANDS, Window, everything
@@ -137,11 +137,11 @@ def _fast_weight(pattern: StepPattern, window: Window, penalty: float, ends: End
 def _path_cost(pair: Comparable, found: Found, pattern: StepPattern, penalty: float) -> Cost:
     """Return the cost of a path, from its local costs and the weights of its moves alone."""
     frames = found.frames
-    total = float(found.weights @ costs_along(pair, frames)) * pair.scale
-    bent = int((np.diff(frames, axis=0) != 1).any(axis=1).sum())
+    total = found.along(0.0) * pair.scale
+    charged = penalty * found.bent if penalty else 0.0
     used = int(frames[-1, 0] - frames[0, 0]) + 1
     normalized = pattern.normalized(total, used, len(pair.y))
-    return Cost(total, total / len(frames), normalized, penalty * bent)
+    return Cost(total, total / len(frames), normalized, charged)
 
 
 def local_costs(x: FloatArray, y: FloatArray, metric: str, subject: str = "dtw") -> Float64Array:

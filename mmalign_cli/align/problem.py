@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mmalign_cli.model import Float64Array, IntArray
 
 
@@ -38,6 +40,8 @@ class Found:
         Frames of reference and query.
     weights : ndarray, shape (n_steps,)
         The weight of the local cost at each cell; the first weighs 1.
+    costs : ndarray, shape (n_steps,)
+        The local cost of each cell, in the scale of the kernel.
     total : float
         By the dynamic programme, penalties included, in the scale of the kernel.
     precision : float
@@ -46,5 +50,15 @@ class Found:
 
     frames: IntArray
     weights: Float64Array
+    costs: Float64Array
     total: float
     precision: float
+
+    def along(self, penalty: float) -> float:
+        """Return the cost along the path, with `penalty` for each step that is not diagonal."""
+        return float(self.weights @ self.costs) + (penalty * self.bent if penalty else 0.0)
+
+    @property
+    def bent(self) -> int:
+        """Number of steps that are not diagonal."""
+        return int((np.diff(self.frames, axis=0) != 1).any(axis=1).sum())

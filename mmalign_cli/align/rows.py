@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align.metrics import Comparable
+from mmalign_cli.align.metrics import Comparable, costs_along
 from mmalign_cli.align.problem import Ends, Found
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.windows import Window
@@ -112,7 +112,9 @@ def find_path(
         end, m - 1, window.lo, steps.bounds, steps.moves, offsets, winners, path, taken
     )
     weights = np.concatenate([[1.0], steps.weights[taken[start + 1 :]]])
-    return Found(path[start:].copy(), weights, float(last_column[end]), _PRECISION)
+    frames = path[start:].copy()
+    total = float(last_column[end])
+    return Found(frames, weights, costs_along(pair, frames), total, _PRECISION)
 
 
 def is_feasible(window: Window, pattern: StepPattern, m: int, ends: Ends) -> bool:

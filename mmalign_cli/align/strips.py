@@ -19,15 +19,16 @@ from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.waves import in_waves
 from mmalign_cli.align.windows import Window
 from mmalign_cli.kernels import codes
-from mmalign_cli.model import Float64Array, IntArray
+from mmalign_cli.model import IntArray
 
 if TYPE_CHECKING:
     from mmalign_cli.kernels.forms import Form
-    from mmalign_cli.kernels.strips import Table
+    from mmalign_cli.kernels.table import Table
 
-Float32Array: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+Marks: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
-_FAR = 2**30
+_SINGLES, _DOUBLES = np.empty(0, np.float32), np.empty(0, np.float64)
+_EVERYTHING = np.empty(0, np.int64), np.empty(0, np.int64)
 _SINGLE, _DOUBLE = 1e-6, 1e-9
 _SMALL = 2**15
 """Cells up to which float64 costs no time that matters."""
@@ -98,6 +99,17 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     return Cut(rows, width, max(1, width // rows), False)
 
 
+def _form(pair: Comparable, diagonal: int, penalty: float, single: bool) -> Form:
+    """Return what the kernels are compiled for."""
+    from mmalign_cli.kernels import lanes
+    from mmalign_cli.kernels.forms import MOST_IN_REGISTERS, Form
+
+    dims = pair.x.shape[1]
+    by_lanes = single and lanes.LANES > 0
+    in_sweep = dims if by_lanes and dims <= MOST_IN_REGISTERS else 0
+    return Form(pair.kernel, in_sweep, diagonal, penalty > 0, by_lanes)
+
+
 def _allowed_columns(window: Window, n_rows: int) -> tuple[IntArray, IntArray]:
     """Return the range of columns of each row, for rows that are queries.
 
@@ -113,178 +125,6 @@ def _allowed_columns(window: Window, n_rows: int) -> tuple[IntArray, IntArray]:
         np.searchsorted(window.hi, rows, side="right"),
         np.searchsorted(window.lo, rows, side="right"),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Strips:
-    """A table laid out for the kernels.
-
-    Parameters
-    ----------
-    form : Form
-    table : Table
-    cut : Cut
-    marks : ndarray, uint8
-        Room for the winners of one group and width.
-    n_rows, n_columns : int
-        Frames of query and reference.
-    unit : float
-        What accumulated costs are to be multiplied by.
-    """
-
-    form: Form
-    table: Table
-    cut: Cut
-    marks: np.ndarray[Any, np.dtype[np.uint8]]
-    n_rows: int
-    n_columns: int
-    unit: float
-
-
-def lay_out(
-    pair: Comparable,
-    diagonal: int,
-    columns: tuple[IntArray, IntArray] | None,
-    penalty: float,
-    *,
-    shape: Cut,
-    single: bool,
-    keep: bool,
-    ends: Ends,
-) -> Strips:
-    """Lay a table out for the kernels.
-
-    Parameters
-    ----------
-    pair : Comparable
-        Reference and query.
-    diagonal : int
-        Weight of the diagonal move.
-    columns : tuple of ndarray, shape (m,) each, or None
-        The window, from `allowed_columns`; None for all cells.
-    penalty : float
-        In the pair's units.
-    shape : Cut
-    single : bool
-        float32, by the machine's vectors where it has them; else float64.
-    keep : bool
-        Keep what the path needs.
-    ends : Ends
-    """
-    from mmalign_cli.kernels import lanes
-    from mmalign_cli.kernels.forms import MOST_IN_REGISTERS, Form
-    from mmalign_cli.kernels.strips import Table
-
-    query, reference = pair.y, pair.x
-    n, m, dims = len(query), len(reference), query.shape[1]
-    rows = shape.rows
-    strips = -(-n // rows)
-    kind = np.float32 if single else np.float64
-    by_lanes = single and lanes.LANES > 0
-    form = Form(
-        pair.kernel,
-        dims if by_lanes and dims <= MOST_IN_REGISTERS else 0,
-        diagonal,
-        penalty > 0,
-        by_lanes,
-    )
-    centre, scale = _frame_of_reference(query, reference) if single else (0.0, 1.0)
-    degree = 2 if pair.kernel == codes.SQEUCLIDEAN else 1
-
-    x = np.zeros((dims, strips * rows), kind)
-    x[:, :n] = ((query - centre) * scale).T
-    slots = _positions(form, rows)
-    x = np.ascontiguousarray(
-        x.reshape(dims, strips, rows)[:, :, ::-1][:, :, slots].transpose(1, 0, 2)
-    )
-    stride = m + 3 * rows + 128
-    stride += 16 * (1 - stride // 16 % 2) + (-stride) % 16  # an odd number of cache lines
-    y = np.full((dims, stride), np.inf, kind)
-    y[:, rows - 1 : rows - 1 + m] = ((reference - centre) * scale).T
-    if form.striped:
-        y, stride = _dealt(y), stride * lanes.LANES
-
-    begin, end, free, span = _spans(columns, n, m, rows, strips)
-    begin, end = np.ascontiguousarray(begin[:, slots]), np.ascontiguousarray(end[:, slots])
-    tiles = (span[:, 1] - 1) // shape.width - span[:, 0] // shape.width + 1
-    base = np.concatenate([[0], np.cumsum(tiles[:-1] + 1)])
-    borders = int((tiles + 1).sum())
-    kept_rows = -(-strips // shape.group) if keep else min(2, strips)
-    last_rows = np.full((1 + kept_rows, m + 2 * rows), np.inf, kind)
-    states = np.full((borders if keep else strips, 2 * rows), np.inf, kind)
-    offsets = np.zeros(borders)
-    states[0, 2 * rows - 1] = 0  # the cell before the first one, on the diagonal
-    if ends.open_begin:
-        last_rows[0, rows : rows + m] = 0
-    elif diagonal == 2:
-        offsets[0] = -_first_cost(pair) * scale**degree
-    group_rows = min(shape.group, strips) * rows
-    marked = group_rows * min(shape.width, n + m - 1) // 4 if keep else rows // 4
-    table = Table(
-        x.reshape(strips, dims * rows), y.reshape(-1), dims, stride, penalty * scale**degree,
-        begin, end, free, span, shape.width, shape.group, last_rows, base, offsets,
-        np.full(borders, np.inf, kind), states, np.full(m if ends.open_end else 0, np.inf),
-        (n - 1) % rows, int(np.flatnonzero(slots == rows - 1 - (n - 1) % rows)[0]),
-    )  # fmt: skip
-    marks = np.empty(marked, np.uint8)
-    return Strips(form, table, shape, marks, n, m, scale**-degree)
-
-
-def _frame_of_reference(x: Float64Array, y: Float64Array) -> tuple[Float64Array | float, float]:
-    """Return what to subtract and what to multiply by, so that float32 loses least.
-
-    Differences of frames do not change with the first; the second is a power of two.
-    """
-    low, high = np.minimum(x.min(0), y.min(0)), np.maximum(x.max(0), y.max(0))
-    half = float((high - low).max()) / 2
-    return (low + high) / 2, 2.0 ** -math.frexp(half)[1] if half > 0 else 1.0
-
-
-def _positions(form: Form, rows: int) -> IntArray:
-    """Return the position that each slot of a strip holds."""
-    from mmalign_cli.kernels import lanes
-
-    slots = np.arange(rows)
-    return slots.reshape(lanes.LANES, lanes.VECTORS).T.ravel() if form.striped else slots
-
-
-def _dealt(y: Float32Array) -> Float32Array:
-    """Lay frames (dims, stride) out so that vector s holds those at s + l VECTORS, lanes l."""
-    from mmalign_cli.kernels import lanes
-
-    dealt = np.full((*y.shape, lanes.LANES), np.inf, y.dtype)
-    for lane in range(lanes.LANES):
-        ahead = lane * lanes.VECTORS
-        dealt[:, : y.shape[1] - ahead, lane] = y[:, ahead:]
-    return dealt
-
-
-def _first_cost(pair: Comparable) -> float:
-    return float(costs_along(pair, np.zeros((1, 2), dtype=np.int64))[0])
-
-
-def _spans(
-    columns: tuple[IntArray, IntArray] | None, n: int, m: int, rows: int, strips: int
-) -> tuple[Any, Any, IntArray, IntArray]:
-    """Return begin, end, free and span of a `Table`."""
-    first = np.arange(strips) * rows
-    if columns is None:
-        begin = np.full((strips, rows), -_FAR, np.int32)
-        end = np.full((strips, rows), _FAR, np.int32)
-        free = np.tile(np.array([-_FAR, _FAR]), (strips, 1))
-        span = np.column_stack([first, np.minimum(first + rows - 1 + m, n + m - 1)])
-        return begin, end, free, span
-    within = np.arange(rows)
-    lo, hi = (np.append(c, np.repeat(c[-1:], strips * rows - n)) for c in columns)
-    low, high = lo.reshape(strips, rows) + within, hi.reshape(strips, rows) + within
-    # One anti-diagonal earlier, to take over the corner from the strip before.
-    starts = np.maximum(low.min(axis=1) - 1, 0)
-    span = np.column_stack([first + starts, np.minimum(first + high.max(axis=1), n + m - 1)])
-    span[:, 1] = np.maximum(span[:, 1], span[:, 0] + 1)
-    begin = np.where(lo.reshape(strips, rows) == 0, -_FAR, low)[:, ::-1].astype(np.int32)
-    end = np.where(hi.reshape(strips, rows) == m, _FAR, high)[:, ::-1].astype(np.int32)
-    free = np.column_stack([begin.max(axis=1), end.min(axis=1)]).astype(np.int64)
-    return begin, end, free, span
 
 
 def bytes_needed(n_cells: int, n: int, m: int, d: int) -> int:
@@ -314,9 +154,8 @@ class _Work:
     threads: int
 
 
-def _share_out(strips: Strips, threads: int) -> _Work:
+def _share_out(table: Table, cut: Cut, threads: int) -> _Work:
     """Choose tasks of some milliseconds at least, and of a fraction of a second at most."""
-    table, cut = strips.table, strips.cut
     cells = cut.rows * int((table.span[:, 1] - table.span[:, 0]).sum())
     worth = max(1, int(cells * _effort(table.dims) / _LEAST_EFFORT))
     threads = min(threads, worth, len(table.base))
@@ -336,11 +175,13 @@ def _effort(dims: int) -> float:
     return 1 + dims / 8
 
 
-def _sweep(strips: Strips, threads: int, progress: runtime.Progress) -> None:
+def _sweep(
+    form: Form, table: Table, cut: Cut, marks: Marks, threads: int, progress: runtime.Progress
+) -> None:
     """Sweep the whole table."""
     from mmalign_cli.kernels import strips as kernel
 
-    table, work = strips.table, _share_out(strips, threads)
+    work = _share_out(table, cut, threads)
     n_strips, n_diagonals = len(table.base), int(table.span[-1, 1])
     blocks = math.ceil(n_strips / work.strips)
     ranges = math.ceil(n_diagonals / work.diagonals)
@@ -348,8 +189,8 @@ def _sweep(strips: Strips, threads: int, progress: runtime.Progress) -> None:
     def advance(block: int, part: int) -> None:
         s0, g0 = block * work.strips, part * work.diagonals
         kernel.advance(
-            strips.form, table, s0, min(s0 + work.strips, n_strips), g0,
-            min(g0 + work.diagonals, n_diagonals), strips.cut.marked, strips.marks,
+            form, table, s0, min(s0 + work.strips, n_strips), g0,
+            min(g0 + work.diagonals, n_diagonals), cut.marked, marks,
         )  # fmt: skip
 
     def report(done: int) -> None:
@@ -358,28 +199,27 @@ def _sweep(strips: Strips, threads: int, progress: runtime.Progress) -> None:
     in_waves(blocks, ranges, advance, work.threads, report)
 
 
-def _end_of(strips: Strips) -> tuple[int, float]:
+def _end_of(table: Table) -> tuple[int, float]:
     """Return the column where the best path ends, and its cost in the pair's scale."""
-    table = strips.table
     if len(table.tail):
         column = int(np.argmin(table.tail))
-        return column, float(table.tail[column]) * strips.unit
+        return column, float(table.tail[column]) * table.unit
     value = float(table.states[-1, table.last_slot]) + float(table.offsets[-1])
-    return strips.n_columns - 1, value * strips.unit
+    return table.n_columns - 1, value * table.unit
 
 
-def _trace(strips: Strips, column: int, progress: runtime.Progress) -> IntArray:
-    """Return the path that ends in a column of the last row: rows and columns."""
+def _trace(
+    form: Form, table: Table, cut: Cut, marks: Marks, column: int, progress: runtime.Progress
+) -> IntArray:
+    """Return the path that ends in a column of the last row: columns and rows."""
     from mmalign_cli.kernels import strips as kernel
 
-    i, j = strips.n_rows - 1, column
+    i, j = table.n_rows - 1, column
     path = np.empty((i + j + 1, 2), dtype=np.int64)
     at = len(path)
-    most = int(_MOST_EFFORT / _effort(strips.table.dims))
+    most = int(_MOST_EFFORT / _effort(table.dims))
     while i >= 0 and j >= 0:
-        i, j, at = kernel.trace(
-            strips.form, strips.table, strips.cut.marked, strips.marks, i, j, path, at, most
-        )
+        i, j, at = kernel.trace(form, table, cut.marked, marks, i, j, path, at, most)
         progress("tracing", len(path) - at, len(path))
     progress("tracing", len(path), len(path))
     return path[at:]
@@ -420,10 +260,10 @@ def find_path(
         None where no path lies in the window.
     """
     if window.n_cells > _SMALL:
-        found = _find_path(pair, diagonal, window, penalty, ends, True, threads, progress)
-        if found is None or _is_exact_enough(pair, found, penalty):
+        found, unit = _find_path(pair, diagonal, window, penalty, ends, True, threads, progress)
+        if found is None or _is_exact_enough(pair.kernel, found, penalty, unit):
             return found
-    return _find_path(pair, diagonal, window, penalty, ends, False, threads, progress)
+    return _find_path(pair, diagonal, window, penalty, ends, False, threads, progress)[0]
 
 
 def _find_path(
@@ -435,27 +275,35 @@ def _find_path(
     single: bool,
     threads: int,
     progress: runtime.Progress,
-) -> Found | None:
+) -> tuple[Found | None, float]:
+    """Find it in float32 or float64, and the unit of the costs that were accumulated."""
     runtime.prepare_kernels()
     from mmalign_cli.kernels import lanes
+    from mmalign_cli.kernels import strips as kernel
+    from mmalign_cli.kernels.table import lay_out
 
-    n, m = len(pair.y), len(pair.x)
-    columns = None if window.holds_all(n) else _allowed_columns(window, n)
+    query, reference = pair.y, pair.x
+    n, m = len(query), len(reference)
+    lo, hi = _EVERYTHING if window.holds_all(n) else _allowed_columns(window, n)
     shape = cut(window.n_cells, n, m, (single and lanes.ROWS) or PLAIN_ROWS)
-    strips = lay_out(
-        pair, diagonal, columns, penalty, shape=shape, single=single, keep=True, ends=ends
-    )
-    _sweep(strips, threads, progress)
-    column, total = _end_of(strips)
+    form, like = _form(pair, diagonal, penalty, single), _SINGLES if single else _DOUBLES
+    striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
+    table = lay_out(
+        pair.kernel, diagonal, *striped, like, query, reference, lo, hi, penalty, shape.width,
+        shape.group, True, ends.open_begin, ends.open_end,
+    )  # fmt: skip
+    strips = min(shape.group, len(table.base))
+    marks = np.empty(strips * shape.rows * min(shape.width, n + m - 1) // 4, np.uint8)
+    _sweep(form, table, shape, marks, threads, progress)
+    column, total = _end_of(table)
     if total == math.inf:
-        return None
-    frames = _trace(strips, column, progress)[:, ::-1]
+        return None, table.unit
+    frames = _trace(form, table, shape, marks, column, progress)
     if ends.open_begin:
         frames = _from_last_start(pair, frames)
-    straight = (np.diff(frames, axis=0) == 1).all(axis=1)
-    weights = np.ones(len(frames))
-    weights[1:] += (diagonal - 1) * straight
-    return Found(np.ascontiguousarray(frames), weights, total, _SINGLE if single else _DOUBLE)
+    costs, weights = np.empty((2, len(frames)))
+    kernel.weigh(pair.kernel, diagonal, reference, query, frames, costs, weights)
+    return Found(frames, weights, costs, total, _SINGLE if single else _DOUBLE), table.unit
 
 
 def _from_last_start(pair: Comparable, frames: IntArray) -> IntArray:
@@ -465,18 +313,17 @@ def _from_last_start(pair: Comparable, frames: IntArray) -> IntArray:
     return frames[min(int(costly[0]) if len(costly) else first, first - 1) :]
 
 
-def _is_exact_enough(pair: Comparable, found: Found, penalty: float) -> bool:
+def _is_exact_enough(metric: int, found: Found, penalty: float, unit: float) -> bool:
     """Tell whether float32 can have missed the least cost by a relative 1e-6 at most.
 
     What its rounding changed along one path is known. Rounding of the frames alone makes about
     ``4 e sqrt(c)``, of a sum c of squares, or ``4 e sqrt(n)`` of n differences.
     """
-    along = float(found.weights @ costs_along(pair, found.frames))
-    along += penalty * int((np.diff(found.frames, axis=0) != 1).any(axis=1).sum())
+    along = found.along(penalty)
     if along == found.total:
         return True
-    _, scale = _frame_of_reference(pair.y, pair.x)
-    degree = 2 if pair.kernel == codes.SQEUCLIDEAN else 1
-    scaled = along * scale**degree
-    rounding = 4 * 2.0**-24 * math.sqrt(scaled if degree == 2 else len(found.frames))
+    scaled = along / unit
+    rounding = (
+        4 * 2.0**-24 * math.sqrt(scaled if metric == codes.SQEUCLIDEAN else len(found.frames))
+    )
     return abs(along - found.total) <= 3e-7 * along and rounding <= 1e-6 * scaled

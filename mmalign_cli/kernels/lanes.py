@@ -28,7 +28,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
@@ -63,15 +63,6 @@ RING = 64
 """Anti-diagonals of costs that are kept."""
 CHUNK = RING - (4 - 1) * 16
 """Anti-diagonals of costs computed at a time: the ring less the skew of BLOCKS vectors."""
-
-
-@njit(nogil=True)
-def slot(form, position):
-    """Return where a position stands in arrays that are loaded as vectors."""
-    if form.striped:
-        return position % max(VECTORS, 1) * LANES + position // max(VECTORS, 1)
-    return position
-
 
 _FLOAT = ir.FloatType()
 _I32 = ir.IntType(32)

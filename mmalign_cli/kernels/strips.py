@@ -23,74 +23,14 @@ offset in float64, the least value on its left border and over its first row. In
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.sweep import copy, sweep
+from mmalign_cli.kernels.sweep import sweep
+from mmalign_cli.kernels.table import aligned, copy, cost_between, slot
 
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
-
-
-class Table(NamedTuple):
-    """The strips of a table and what is kept of them; arrays of one float type unless noted.
-
-    Parameters
-    ----------
-    x : ndarray, shape (strips, dims * rows)
-        Frames of the rows by slot: row r of a strip has position rows - 1 - r, and `slots_of` says
-        where that is. Dimensions after each other.
-    y : ndarray, shape (dims * stride,)
-        Frames of the columns, column j at j + rows - 1, infinity on either side; where the form is
-        striped, dealt to vectors.
-    dims, stride : int
-    penalty : float
-    begin, end : ndarray, shape (strips, rows), int32
-        Slot p holds the anti-diagonals ``begin <= t < end`` of its strip, t = g - rows s.
-    free : ndarray, shape (strips, 2), int64
-        First and last (exclusive) t at which the window holds all slots.
-    span : ndarray, shape (strips, 2), int64
-        First and last (exclusive) anti-diagonal g of each strip.
-    width, group : int
-    last_rows : ndarray, shape (k + 1, m + 2 rows)
-        The row over the table, then the last rows of groups of strips, group b at 1 + b % k;
-        column j at j + rows, infinity elsewhere.
-    base : ndarray, shape (strips,), int64
-        Number of the first border of each strip; one border before and after each tile.
-    offsets : ndarray, shape (borders,), float64
-        What the values that a tile left at its border are relative to.
-    corners : ndarray, shape (borders,)
-        The last row's value at each border.
-    states : ndarray, shape (borders or strips, 2 rows)
-        The state at each border, or at the last one of each strip.
-    tail : ndarray, shape (m,) or (0,), float64
-        Receives the accumulated costs of the table's last row, where it is not empty.
-    last_row, last_slot : int
-        The table's last row within the last strip, and its slot.
-    """
-
-    x: npt.NDArray[Any]
-    y: npt.NDArray[Any]
-    dims: int
-    stride: int
-    penalty: float
-    begin: npt.NDArray[np.int32]
-    end: npt.NDArray[np.int32]
-    free: npt.NDArray[np.int64]
-    span: npt.NDArray[np.int64]
-    width: int
-    group: int
-    last_rows: npt.NDArray[Any]
-    base: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.float64]
-    corners: npt.NDArray[Any]
-    states: npt.NDArray[Any]
-    tail: npt.NDArray[np.float64]
-    last_row: int
-    last_slot: int
 
 
 @njit(nogil=True)
@@ -136,7 +76,8 @@ def _take_above(table, s, w, g0, g1, above):
     return offset
 
 
-@njit(nogil=True)
+# No accumulated cost is NaN, and the compiler may know: else it would not make vectors of this.
+@njit(nogil=True, fastmath={"nnan", "nsz"})
 def _least(values):
     least = values[0]
     for k in range(len(values)):
@@ -169,8 +110,8 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     kind = table.states.dtype
     keeps = len(table.states) > len(table.base)
     above, picked = np.empty(width, kind), np.empty(width, kind)
-    ring = np.empty(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
-    state = np.empty(2 * rows, kind)
+    ring = aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
+    state = aligned(2 * rows, kind)
     cells = 0
     for s in range(s0, s1):
         start, stop = max(g0, table.span[s, 0]), min(g1, table.span[s, 1])
@@ -220,9 +161,11 @@ def _walk(form, marks, rows, s0, g0, g1, i, j, path, at):
     half = rows // 8
     while i >= s0 * rows and i + j >= g0 and j >= 0:
         at -= 1
-        path[at, 0], path[at, 1] = i, j
+        path[at, 0], path[at, 1] = j, i
         s = i // rows
-        p = lanes.slot(form, rows - 1 - (i - s * rows))
+        p = rows - 1 - (i - s * rows)
+        if form.striped:
+            p = slot(lanes.LANES, lanes.VECTORS, p)
         byte = ((s - s0) * (g1 - g0) + i + j - g0) * (rows // 4) + p // 8
         if (marks[byte] >> (p % 8)) & 1:
             i, j = i - 1, j - 1
@@ -249,7 +192,7 @@ def trace(form, table, marked, marks, i, j, path, at, most):
     i, j : int
         The cell where to go on.
     path : ndarray, shape (n + m - 1, 2), int64
-        Receives row and column of the cells in its last rows.
+        Receives column and row of the cells in its last rows.
     at : int
         The first row of `path` that is written.
     most : int
@@ -270,3 +213,24 @@ def trace(form, table, marked, marks, i, j, path, at, most):
             cells += advance(form, table, s0, i // rows + 1, g0, g1, not marked, marks)
         i, j, at = _walk(form, marks, rows, s0, g0, g1, i, j, path, at)
     return i, j, at
+
+
+@njit(nogil=True, cache=True)
+def weigh(metric, diagonal, reference, query, path, costs, weights):
+    """Write the local cost and the weight of each step of a path.
+
+    Parameters
+    ----------
+    metric : int
+    diagonal : int
+        The weight of the diagonal move; both others weigh 1, and so does the first step.
+    reference, query : ndarray, shape (n, d) and (m, d), float64
+    path : ndarray, shape (n_steps, 2), int64
+    costs, weights : ndarray, shape (n_steps,), float64
+        Receive them.
+    """
+    for t in range(len(path)):
+        i, j = path[t, 0], path[t, 1]
+        costs[t] = cost_between(metric, reference[i], query[j])
+        straight = t > 0 and path[t - 1, 0] < i and path[t - 1, 1] < j
+        weights[t] = diagonal if straight else 1.0

@@ -30,6 +30,7 @@ from numba.extending import overload
 from mmalign_cli.kernels import lanes
 from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN
 from mmalign_cli.kernels.dtw import SAFE_FAST_MATH
+from mmalign_cli.kernels.table import copy
 
 _LANES, _VECTORS, _ROWS = lanes.LANES, lanes.VECTORS, lanes.ROWS
 _BLOCKS, _OFFSETS, _CHUNK = lanes.BLOCKS, lanes.OFFSETS, lanes.CHUNK
@@ -88,11 +89,28 @@ def _sweep_of(form, *arguments):
     return lambda form, *arguments: chosen(form, *arguments)  # noqa: PLW0108 -- numba's way
 
 
-@njit(nogil=True)
-def copy(values, to):
-    """Copy an array to the start of another."""
-    for k in range(len(values)):  # a slice would do, and take a second more to compile
-        to[k] = values[k]
+def _loop(marking: int, masked: int) -> Any:
+    """Return the loop over anti-diagonals that does no more than it must."""
+
+    @njit(nogil=True)
+    def run(
+        form, x, y, stride, ring, state, above, below, begin, end, marks, mark_at, penalty, t0, t1
+    ):  # fmt: skip
+        now, xs = lanes.load_state(state), lanes.load_rows(form, x)
+        for t in range(t0, t1):
+            now = lanes.step(
+                form, marking, masked, now, above[t - t0], xs, y, ring, t, stride, penalty, begin,
+                end, marks, mark_at + (t - t0) * (_ROWS // 4),
+            )  # fmt: skip
+            below[t + 1] = lanes.last_row(now)
+        lanes.store_state(now, state)
+
+    return run
+
+
+_run, _run_masked, _run_marking, _run_marking_masked = (
+    _loop(marking, masked) for marking in (0, 1) for masked in (0, 1)
+)
 
 
 @njit(nogil=True)
@@ -100,45 +118,29 @@ def _sweep_lanes(
     form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
     marking, marks, mark_at, pick, picked, penalty, t0, t1,
 ):  # fmt: skip
-    now, xs = lanes.load_state(state), lanes.load_rows(form, x)
-    width = _ROWS // 4
     t = t0
     while t < t1:
         masked = t < free0 or t >= free1
         stop = t1 if t >= free1 else min(t1, free0 if masked else free1)
         produced = costs_ahead(form, x, dims, y, stride, ring, produced, t, t1)
-        stop = min(stop, produced)
-        # The same step in loops of their own, so that none does more than it must.
-        if pick >= 0:
-            for k in range(t, stop):
-                at = mark_at + (k - t0) * width if marking else 0
-                now = lanes.step(form, 1, 1, now, above[k - t0], xs, y, ring, k, stride, penalty,
-                                 begin, end, marks, at)  # fmt: skip
-                below[k + 1] = lanes.last_row(now)
-                lanes.store_state(now, state)
-                picked[k - t0] = state[pick]
-        elif marking and masked:
-            for k in range(t, stop):
-                now = lanes.step(form, 1, 1, now, above[k - t0], xs, y, ring, k, stride, penalty,
-                                 begin, end, marks, mark_at + (k - t0) * width)  # fmt: skip
-                below[k + 1] = lanes.last_row(now)
+        # To pick values, one anti-diagonal at a time: for the table's last strip alone.
+        stop = min(stop, t + 1 if pick >= 0 else produced)
+        over, at = above[t - t0 :], mark_at + (t - t0) * (_ROWS // 4)
+        if marking and masked:
+            _run_marking_masked(form, x, y, stride, ring, state, over, below, begin, end, marks,
+                                at, penalty, t, stop)  # fmt: skip
         elif marking:
-            for k in range(t, stop):
-                now = lanes.step(form, 1, 0, now, above[k - t0], xs, y, ring, k, stride, penalty,
-                                 begin, end, marks, mark_at + (k - t0) * width)  # fmt: skip
-                below[k + 1] = lanes.last_row(now)
+            _run_marking(form, x, y, stride, ring, state, over, below, begin, end, marks, at,
+                         penalty, t, stop)  # fmt: skip
         elif masked:
-            for k in range(t, stop):
-                now = lanes.step(form, 0, 1, now, above[k - t0], xs, y, ring, k, stride, penalty,
-                                 begin, end, marks, 0)  # fmt: skip
-                below[k + 1] = lanes.last_row(now)
+            _run_masked(form, x, y, stride, ring, state, over, below, begin, end, marks, at,
+                        penalty, t, stop)  # fmt: skip
         else:
-            for k in range(t, stop):
-                now = lanes.step(form, 0, 0, now, above[k - t0], xs, y, ring, k, stride, penalty,
-                                 begin, end, marks, 0)  # fmt: skip
-                below[k + 1] = lanes.last_row(now)
+            _run(form, x, y, stride, ring, state, over, below, begin, end, marks, at, penalty, t,
+                 stop)  # fmt: skip
+        if pick >= 0:
+            picked[t - t0] = state[pick]
         t = stop
-    lanes.store_state(now, state)
     return produced
 
 

@@ -1,0 +1,296 @@
+"""A table laid out for the strip sweeps: `mmalign_cli.kernels.strips` says how it is cut.
+
+Frames are copied once, to where the sweeps load them: relative to their centre and scaled by a
+power of two in float32, so that its 24 bits go to the differences, and dealt to vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, SQEUCLIDEAN
+
+FAR = 2**30
+"""An anti-diagonal that no table has."""
+_LINE = 64
+"""Bytes of a cache line."""
+
+
+class Table(NamedTuple):
+    """The strips of a table and what is kept of them; arrays of one float type unless noted.
+
+    Parameters
+    ----------
+    x : ndarray, shape (strips, dims * rows)
+        Frames of the rows by slot: row r of a strip has position rows - 1 - r, and `slot` says
+        where that is. Dimensions after each other.
+    y : ndarray, shape (dims * stride,)
+        Frames of the columns, column j at j + rows - 1, infinity on either side; where the form is
+        striped, dealt to vectors.
+    dims, stride : int
+    penalty : float
+    begin, end : ndarray, shape (strips, rows), int32
+        Slot p holds the anti-diagonals ``begin <= t < end`` of its strip, t = g - rows s.
+    free : ndarray, shape (strips, 2), int64
+        First and last (exclusive) t at which the window holds all slots.
+    span : ndarray, shape (strips, 2), int64
+        First and last (exclusive) anti-diagonal g of each strip.
+    width, group : int
+    last_rows : ndarray, shape (k + 1, m + 2 rows)
+        The row over the table, then the last rows of groups of strips, group b at 1 + b % k;
+        column j at j + rows, infinity elsewhere.
+    base : ndarray, shape (strips,), int64
+        Number of the first border of each strip; one border before and after each tile.
+    offsets : ndarray, shape (borders,), float64
+        What the values that a tile left at its border are relative to.
+    corners : ndarray, shape (borders,)
+        The last row's value at each border.
+    states : ndarray, shape (borders or strips, 2 rows)
+        The state at each border, or at the last one of each strip.
+    tail : ndarray, shape (m,) or (0,), float64
+        Receives the accumulated costs of the table's last row, where it is not empty.
+    last_row, last_slot : int
+        The table's last row within the last strip, and its slot.
+    n_rows, n_columns : int
+    unit : float
+        What accumulated costs are to be multiplied by.
+    """
+
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    dims: int
+    stride: int
+    penalty: float
+    begin: npt.NDArray[np.int32]
+    end: npt.NDArray[np.int32]
+    free: npt.NDArray[np.int64]
+    span: npt.NDArray[np.int64]
+    width: int
+    group: int
+    last_rows: npt.NDArray[Any]
+    base: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.float64]
+    corners: npt.NDArray[Any]
+    states: npt.NDArray[Any]
+    tail: npt.NDArray[np.float64]
+    last_row: int
+    last_slot: int
+    n_rows: int
+    n_columns: int
+    unit: float
+
+
+@njit(nogil=True)
+def aligned(size, kind):
+    """Return an array that starts at a cache line, so that no vector of it crosses one."""
+    room = np.empty(size + _LINE // 4, kind)
+    first = -room.ctypes.data % _LINE // room.itemsize
+    return room[first : first + size]
+
+
+@njit(nogil=True)
+def copy(values, to):
+    """Copy an array to the start of another."""
+    for k in range(len(values)):  # a slice would do, and take a second more to compile
+        to[k] = values[k]
+
+
+@njit(nogil=True)
+def fill(values, value):
+    """Set all of an array."""
+    for k in range(len(values)):
+        values[k] = value
+
+
+@njit(nogil=True)
+def _filled(size, value, kind):
+    values = aligned(size, kind)
+    fill(values, value)
+    return values
+
+
+@njit(nogil=True)
+def cost_between(metric, x, y):
+    """Return the local cost of two frames (d,)."""
+    total = 0.0
+    for q in range(len(x)):
+        size = abs(x[q] - y[q])
+        if metric == CITYBLOCK:
+            total += size
+        elif metric == CHEBYSHEV:
+            total = max(total, size)
+        else:
+            total += size * size
+    return math.sqrt(total) if metric == EUCLIDEAN else total
+
+
+@njit(nogil=True)
+def _frame_of_reference(x, y):
+    """Return what to subtract and what to multiply by, so that float32 loses least.
+
+    Differences of frames do not change with the first, (d,); the second is a power of two.
+    """
+    dims = x.shape[1]
+    centre, half = np.empty(dims), 0.0
+    for q in range(dims):
+        low, high = x[0, q], x[0, q]
+        for i in range(len(x)):
+            low, high = min(low, x[i, q]), max(high, x[i, q])
+        for i in range(len(y)):
+            low, high = min(low, y[i, q]), max(high, y[i, q])
+        centre[q], half = (low + high) / 2, max(half, (high - low) / 2)
+    return centre, 2.0 ** -math.frexp(half)[1] if half > 0 else 1.0
+
+
+@njit(nogil=True)
+def slot(lanes, vectors, position):
+    """Return where a position stands in arrays that are loaded as vectors."""
+    return position % vectors * lanes + position // vectors
+
+
+@njit(nogil=True)
+def _lay_rows(lanes, vectors, query, centre, scale, x):
+    n, dims = query.shape
+    rows = lanes * vectors
+    for s in range(len(x)):
+        for r in range(rows):
+            i = s * rows + r
+            to = slot(lanes, vectors, rows - 1 - r)
+            for q in range(dims):
+                x[s, q * rows + to] = (query[i, q] - centre[q]) * scale if i < n else 0.0
+
+
+@njit(nogil=True)
+def _lay_columns(lanes, vectors, reference, centre, scale, y, size):
+    m, dims = reference.shape
+    rows = lanes * vectors
+    row = _filled(size + rows, np.inf, y.dtype)
+    for q in range(dims):
+        for j in range(m):
+            row[rows - 1 + j] = (reference[j, q] - centre[q]) * scale
+        if lanes == 1:
+            copy(row[:size], y[q * size : (q + 1) * size])
+            continue
+        for v in range(size):
+            vector, ahead = y[(q * size + v) * lanes : (q * size + v + 1) * lanes], row[v:]
+            for lane in range(lanes):
+                vector[lane] = ahead[lane * vectors]
+
+
+@njit(nogil=True)
+def _columns_in_row(size):
+    """Return how far dimensions are apart: an odd number of cache lines."""
+    size += -size % 16
+    return size + 16 * (1 - size // 16 % 2)
+
+
+@njit(nogil=True)
+def _lay_window(lanes, vectors, lo, hi, m, begin, end, free, span):
+    """Fill begin, end, free and span of a table; `lo` and `hi` are empty where all is allowed."""
+    n, rows = len(lo), lanes * vectors
+    for s in range(len(span)):
+        first, last = FAR, 0
+        free[s, 0], free[s, 1] = -FAR, FAR
+        for r in range(rows):
+            i = min(s * rows + r, n - 1)
+            p = slot(lanes, vectors, rows - 1 - r)
+            begin[s, p] = -FAR if lo[i] == 0 else lo[i] + r
+            end[s, p] = FAR if hi[i] == m else hi[i] + r
+            free[s, 0], free[s, 1] = max(free[s, 0], begin[s, p]), min(free[s, 1], end[s, p])
+            first, last = min(first, lo[i] + r), max(last, hi[i] + r)
+        # One anti-diagonal earlier, to take over the corner from the strip before.
+        span[s, 0] = s * rows + max(first - 1, 0)
+        span[s, 1] = max(min(s * rows + last, n + m - 1), span[s, 0] + 1)
+
+
+@njit(nogil=True)
+def _lay_everything(n, m, rows, begin, end, free, span):
+    for s in range(len(span)):
+        fill(begin[s], -FAR)
+        fill(end[s], FAR)
+        free[s, 0], free[s, 1] = -FAR, FAR
+        span[s, 0], span[s, 1] = s * rows, min((s + 1) * rows - 1 + m, n + m - 1)
+
+
+@njit(nogil=True, cache=True)
+def lay_out(
+    metric, diagonal, lanes, vectors, like, query, reference, lo, hi, penalty, width, group, keep,
+    open_begin, open_end,
+):  # fmt: skip
+    """Lay a table out.
+
+    Parameters
+    ----------
+    metric, diagonal : int
+        As in `mmalign_cli.kernels.forms.Form`.
+    lanes, vectors : int
+        How the positions of a strip are dealt to vectors: 1 and the rows where they are not.
+    like : ndarray, shape (0,)
+        Of the type to compute in: float32 for lanes.
+    query, reference : ndarray, shape (n, d) and (m, d), float64
+    lo, hi : ndarray, shape (n,) or (0,), int64
+        Columns that each row may use; empty for all.
+    penalty : float
+    width, group : int
+        How the table is cut.
+    keep : bool
+        Keep what the path needs.
+    open_begin, open_end : bool
+        Whether the path may begin and end in any column.
+
+    Returns
+    -------
+    Table
+    """
+    (n, dims), m = query.shape, len(reference)
+    rows, kind = lanes * vectors, like.dtype
+    strips = (n + rows - 1) // rows
+    centre, scale = _frame_of_reference(query, reference)
+    if like.itemsize == 8:
+        scale = 1.0
+        fill(centre, 0.0)
+    degree = scale * scale if metric == SQEUCLIDEAN else scale
+
+    x = aligned(strips * dims * rows, kind).reshape(strips, dims * rows)
+    _lay_rows(lanes, vectors, query, centre, scale, x)
+    size = _columns_in_row(m + 3 * rows + 128)
+    stride = size * lanes
+    y = aligned(dims * stride, kind)
+    _lay_columns(lanes, vectors, reference, centre, scale, y, size)
+
+    begin = aligned(strips * rows, np.int32).reshape(strips, rows)
+    end = aligned(strips * rows, np.int32).reshape(strips, rows)
+    free, span = np.empty((strips, 2), np.int64), np.empty((strips, 2), np.int64)
+    if len(lo):
+        _lay_window(lanes, vectors, lo, hi, m, begin, end, free, span)
+    else:
+        _lay_everything(n, m, rows, begin, end, free, span)
+
+    base, borders = np.empty(strips, np.int64), 0
+    for s in range(strips):
+        base[s] = borders
+        borders += (span[s, 1] - 1) // width - span[s, 0] // width + 2
+    kept_rows = (strips + group - 1) // group if keep else min(2, strips)
+    last_rows = _filled((1 + kept_rows) * (m + 2 * rows), np.inf, kind)
+    last_rows = last_rows.reshape(1 + kept_rows, m + 2 * rows)
+    states = aligned((borders if keep else strips) * 2 * rows, kind).reshape(-1, 2 * rows)
+    for s in range(strips):
+        fill(states[base[s] if keep else s], np.inf)
+    states[0, 2 * rows - 1] = 0  # the cell before the first one, on the diagonal
+    offsets = _filled(borders, 0.0, np.float64)
+    if open_begin:
+        fill(last_rows[0, rows : rows + m], 0.0)
+    elif diagonal == 2:
+        offsets[0] = -cost_between(metric, query[0], reference[0]) * degree
+    last_row = (n - 1) % rows
+    return Table(
+        x, y, dims, stride, penalty * degree, begin, end, free, span, width, group, last_rows,
+        base, offsets, _filled(borders, np.inf, kind), states,
+        _filled(m if open_end else 0, np.inf, np.float64), last_row,
+        slot(lanes, vectors, rows - 1 - last_row), n, m, 1 / degree,
+    )  # fmt: skip
