@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mmalign_cli.model import Float64Array, IntArray
 
 
@@ -26,6 +28,9 @@ class Ends:
 
 
 CLOSED = Ends()
+
+NO_ANCHORS: IntArray = np.zeros((0, 2), dtype=np.int64)
+"""Anchors are cells (k, 2), reference and query, that the path must hold; neither column falls."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,12 @@ class StepPattern:
     length: Callable[[int, int], int] | None
     help: str
 
+    @property
+    def is_free(self) -> bool:
+        """Whether either stream may wait as long as it likes: it holds all steps of one frame."""
+        alone = {(step[0].reference, step[0].query) for step in self.steps if len(step) == 1}
+        return {(1, 1), (1, 0), (0, 1)} <= alone
+
     def normalized(self, total: float, n_reference: int, n_query: int) -> float | None:
         """Return `total` by the pattern's own normalisation, or None where it has none."""
         return None if self.length is None else total / self.length(n_reference, n_query)
@@ -179,9 +185,11 @@ STEP_PATTERNS: Mapping[str, StepPattern] = {
 }
 
 
-def step_pattern(name: str) -> StepPattern:
-    """Return the pattern called `name`; UsageError lists the others."""
-    if name not in STEP_PATTERNS:
-        hint = did_you_mean(name, STEP_PATTERNS) or f"steps: {', '.join(STEP_PATTERNS)}"
-        raise UsageError("--step", f"{name!r} is not a step pattern", hint)
-    return STEP_PATTERNS[name]
+def step_pattern(step: str | StepPattern) -> StepPattern:
+    """Return the pattern of a name; UsageError lists the others."""
+    if isinstance(step, StepPattern):
+        return step
+    if step not in STEP_PATTERNS:
+        hint = did_you_mean(step, STEP_PATTERNS) or f"steps: {', '.join(STEP_PATTERNS)}"
+        raise UsageError("--step", f"{step!r} is not a step pattern", hint)
+    return STEP_PATTERNS[step]

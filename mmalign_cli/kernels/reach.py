@@ -1,0 +1,96 @@
+"""Whether any path exists, without a single cost: one byte a cell of the last few rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from mmalign_cli.kernels.dtw import Bytes, Cells, Ints, Steps, bars_of, exchange, span_of, start_of
+
+_options: dict[str, Any] = {"cache": True, "nogil": True}
+
+
+@njit(**_options)
+def reach(i: int, s: int, cells: Cells, steps: Steps, reached: Bytes) -> None:
+    """Mark the cells of row i that step s, from an earlier row, leads to."""
+    depth = len(reached)
+    rows, columns = start_of(steps.bounds, steps.moves, s)
+    if rows > i:
+        return
+    a, b = span_of(i, s, cells, steps)
+    if a >= b:
+        return
+    before = reached[(i - rows) % depth, a - columns : b - columns]
+    here = reached[i % depth, a:b]
+    if cells.mask.size == 0:
+        for j in range(b - a):
+            here[j] |= before[j]
+        return
+    for j in range(b - a):
+        inside = before[j] == 1
+        for k in range(steps.bounds[s], steps.bounds[s + 1]):
+            inside = inside and cells.mask[i - steps.moves[k, 2], a + j - steps.moves[k, 3]]
+        if inside:
+            here[j] = 1
+
+
+@njit(**_options)
+def reachable(cells: Cells, steps: Steps, m: int, depth: int, first_end: int) -> bool:
+    """Tell whether any path leads from a first cell to a last one inside the window.
+
+    Parameters
+    ----------
+    cells : Cells
+    steps : Steps
+    m : int
+        Columns.
+    depth : int
+        Exceeds the rows that any step looks back.
+    first_end : int
+        The first row that the path may end in.
+    """
+    reached = np.zeros((depth, m), dtype=np.uint8)
+    for i in range(len(cells.lo)):
+        begin, end = cells.lo[i], cells.hi[i]
+        here = reached[i % depth, begin:end]
+        here[:] = 0
+        if i <= cells.last_start and begin == 0 and end > 0:
+            here[0] = cells.mask.size == 0 or cells.mask[i, 0]
+        bars = bars_of(i, cells.barred)
+        closed = np.zeros(len(bars), dtype=np.uint8)
+        for s in range(len(steps.bounds) - 1):
+            rows, columns = start_of(steps.bounds, steps.moves, s)
+            if rows > 0:
+                exchange(i, s, bars, steps, reached, closed)
+                reach(i, s, cells, steps, reached)
+                exchange(i, s, bars, steps, reached, closed)
+                continue
+            for j in range(columns, end - begin):
+                if cells.mask.size == 0 or cells.mask[i, begin + j]:
+                    here[j] |= here[j - columns]
+        if i >= first_end and begin < end == m and here[-1]:
+            return True
+    return False
+
+
+@njit(**_options)
+def connected(lo: Ints, hi: Ints, m: int, last_start: int, first_end: int) -> bool:
+    """Tell the same for a window without holes and steps (1, 1), (1, 0), (0, 1), of ranges alone.
+
+    What can be reached of a row is then all from some column on: from the first in the window that
+    is not left of the row before's, if that row reaches as far.
+    """
+    reached = -1
+    for i in range(len(lo)):
+        from_above = max(lo[i], reached)
+        if i <= last_start and lo[i] == 0 < hi[i]:
+            reached = 0
+        elif reached < 0 or from_above >= hi[i] or from_above > hi[i - 1]:
+            reached = -1
+        else:
+            reached = from_above
+        if i >= first_end and reached >= 0 and hi[i] == m:
+            return True
+    return False
