@@ -188,6 +188,8 @@ def span_of(i: int, s: int, cells: Cells, steps: Steps) -> tuple[int, int]:
 @njit(**_options)
 def bars_of(i: int, barred: Ints) -> Ints:
     """Return the rows of `barred` that concern row i."""
+    if len(barred) == 0:
+        return barred
     return barred[np.searchsorted(barred[:, 0], i) : np.searchsorted(barred[:, 0], i + 1)]
 
 
@@ -287,7 +289,7 @@ def accumulate_rows(
     kept : Kept
     """
     depth, n_steps = len(recent.sums), len(steps.bounds) - 1
-    scratch = np.empty(yt.shape[1])
+    scratch, closed = np.empty(yt.shape[1]), np.full(len(cells.barred), np.inf)
     for i in range(first, last):
         begin, end = cells.lo[i], cells.hi[i]
         cost, here = recent.costs[i % depth, begin:end], recent.sums[i % depth, begin:end]
@@ -301,13 +303,14 @@ def accumulate_rows(
             here[0] = cost[0]
             winner[0] = START
         bars = bars_of(i, cells.barred)
-        closed = np.full(len(bars), np.inf)
         for s in range(n_steps):
             rows, columns = start_of(steps.bounds, steps.moves, s)
             if rows > 0:
-                exchange(i, s, bars, steps, recent.sums, closed)
+                if len(bars):
+                    exchange(i, s, bars, steps, recent.sums, closed)
                 arrive(i, s, cells, steps, recent, scratch, winner)
-                exchange(i, s, bars, steps, recent.sums, closed)
+                if len(bars):
+                    exchange(i, s, bars, steps, recent.sums, closed)
             else:
                 weight = steps.weights[steps.bounds[s]]
                 stay_on_row(s, columns, cost, weight, steps.penalties[s], here, winner)

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from mmalign_cli.kernels.dtw import Bytes, Cells, Ints, Steps, bars_of, exchange, span_of, start_of
+from mmalign_cli.kernels.dtw import (
+    Bytes,
+    Cells,
+    Ints,
+    Mask,
+    Steps,
+    bars_of,
+    exchange,
+    span_of,
+    start_of,
+)
 
 _options: dict[str, Any] = {"cache": True, "nogil": True}
 
@@ -17,9 +27,7 @@ def reach(i: int, s: int, cells: Cells, steps: Steps, reached: Bytes) -> None:
     """Mark the cells of row i that step s, from an earlier row, leads to."""
     depth = len(reached)
     rows, columns = start_of(steps.bounds, steps.moves, s)
-    if rows > i:
-        return
-    a, b = span_of(i, s, cells, steps)
+    a, b = span_of(i, s, cells, steps) if rows <= i else (0, 0)
     if a >= b:
         return
     before = reached[(i - rows) % depth, a - columns : b - columns]
@@ -34,6 +42,20 @@ def reach(i: int, s: int, cells: Cells, steps: Steps, reached: Bytes) -> None:
             inside = inside and cells.mask[i - steps.moves[k, 2], a + j - steps.moves[k, 3]]
         if inside:
             here[j] = 1
+
+
+@njit(**_options)
+def wait(i: int, begin: int, mask: Mask, here: Bytes) -> None:
+    """Mark the cells of row i, from column `begin` on, that steps (0, 1) lead to."""
+    if mask.size == 0:
+        first = 0
+        while first < len(here) and here[first] == 0:
+            first += 1
+        here[first:] = 1
+        return
+    for j in range(1, len(here)):
+        if mask[i, begin + j]:
+            here[j] |= here[j - 1]
 
 
 @njit(**_options)
@@ -52,6 +74,7 @@ def reachable(cells: Cells, steps: Steps, m: int, depth: int, first_end: int) ->
         The first row that the path may end in.
     """
     reached = np.zeros((depth, m), dtype=np.uint8)
+    closed = np.zeros(len(cells.barred), dtype=np.uint8)
     for i in range(len(cells.lo)):
         begin, end = cells.lo[i], cells.hi[i]
         here = reached[i % depth, begin:end]
@@ -59,17 +82,15 @@ def reachable(cells: Cells, steps: Steps, m: int, depth: int, first_end: int) ->
         if i <= cells.last_start and begin == 0 and end > 0:
             here[0] = cells.mask.size == 0 or cells.mask[i, 0]
         bars = bars_of(i, cells.barred)
-        closed = np.zeros(len(bars), dtype=np.uint8)
         for s in range(len(steps.bounds) - 1):
-            rows, columns = start_of(steps.bounds, steps.moves, s)
-            if rows > 0:
-                exchange(i, s, bars, steps, reached, closed)
+            if start_of(steps.bounds, steps.moves, s)[0] > 0:
+                if len(bars):
+                    exchange(i, s, bars, steps, reached, closed)
                 reach(i, s, cells, steps, reached)
-                exchange(i, s, bars, steps, reached, closed)
-                continue
-            for j in range(columns, end - begin):
-                if cells.mask.size == 0 or cells.mask[i, begin + j]:
-                    here[j] |= here[j - columns]
+                if len(bars):
+                    exchange(i, s, bars, steps, reached, closed)
+            else:
+                wait(i, begin, cells.mask, here)
         if i >= first_end and begin < end == m and here[-1]:
             return True
     return False
