@@ -88,6 +88,16 @@ def test_the_cost_table_with_matches_is_that_of_open_ends(run, planted):
         np.testing.assert_array_equal(top[name], ends[name])
 
 
+def test_a_picture_shows_the_matches_now_and_later(run, planted):
+    """Other matches than the first are all that tells it from that of the same path."""
+    one = (*PAIR, "--subsequence", "--plot", "one.png")
+    three = (*PAIR, "--subsequence", "--top", "3", "--plot", "three.png", "-o", "three.json")
+    later = ("plot", "three.json", "-o", "later.png")
+    assert [run(*arguments).code for arguments in (one, three, later)] == [0, 0, 0]
+    pictures = [(planted / f"{name}.png").read_bytes() for name in ("one", "three", "later")]
+    assert pictures[0] != pictures[1] == pictures[2]
+
+
 def test_anchors_by_name_by_order_and_to_the_nearest_frame(run, planted, schema):  # noqa: F811
     given = {
         "names.csv": "phrase,song\n0.52,16\n1.5,25.04\n",

@@ -214,6 +214,17 @@ def test_open_ends_agree_with_dtw_python(step, open_begin, open_end):
         assert warp.frames[-1, 0] == peer.index2[-1]
 
 
+def test_rows_in_slices_tell_the_same(monkeypatch):
+    rng = np.random.default_rng(8)
+    cases = [(slanted(30, 24, r), STEP_PATTERNS[s]) for r in (0, 1, 2, 9) for s in STEP_PATTERNS]
+    masks = [from_mask(rng.random((9, 8)) < 0.8, 9, 8, "mask") for _ in range(20)]
+    cases += [(mask, STEP_PATTERNS["symmetric2"]) for mask in masks]
+    whole = [is_feasible(w, p, 24 if len(w.lo) == 30 else 8, Ends()) for w, p in cases]
+    assert 0 < sum(whole) < len(whole)
+    monkeypatch.setattr("mmalign_cli.align.rows._MARKS_A_CALL", 50)
+    assert [is_feasible(w, p, 24 if len(w.lo) == 30 else 8, Ends()) for w, p in cases] == whole
+
+
 @st.composite
 def ranges(draw):
     """Any range of columns a row, empty ones too, and no holes."""

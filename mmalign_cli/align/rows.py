@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mmalign_cli.kernels.dtw import Cells, Kept, Recent, Steps
 
 _CELLS_A_CALL = 8_000_000  # some 50 ms: how long an interrupt may have to wait
+_MARKS_A_CALL = 200_000_000
 _PRECISION = 1e-9
 _NO_ORIGINS: IntArray = np.zeros((1, 0), dtype=np.int64)
 _NO_TABLE: Float64Array = np.zeros((0, 0))
@@ -186,13 +187,18 @@ def is_feasible(
     if window.holds_all(m) and pattern.is_free and not len(anchors):
         return True
     runtime.prepare_kernels()
-    from mmalign_cli.kernels.reach import connected, reachable
+    from mmalign_cli.kernels.reach import connected, reach_rows
 
     cells = _cells(window, pattern, m, ends, anchors)
     first_end = row_limits(n, ends, anchors)[1]
     if pattern.is_free and not window.mask.size:
         return bool(connected(cells.lo, cells.hi, m, cells.last_start, first_end))
-    return bool(reachable(cells, _steps(pattern, 0.0), m, _depth(pattern), first_end))
+    steps, reached = _steps(pattern, 0.0), np.zeros((_depth(pattern), m), dtype=np.uint8)
+    rows = max(1, _MARKS_A_CALL // m)
+    return any(
+        reach_rows(first, min(first + rows, n), cells, steps, reached, first_end)
+        for first in range(0, n, rows)
+    )
 
 
 def bytes_needed(n_cells: int, n: int, m: int, pattern: StepPattern) -> int:

@@ -59,23 +59,26 @@ def wait(i: int, begin: int, mask: Mask, here: Bytes) -> None:
 
 
 @njit(**_options)
-def reachable(cells: Cells, steps: Steps, m: int, depth: int, first_end: int) -> bool:
-    """Tell whether any path leads from a first cell to a last one inside the window.
+def reach_rows(
+    first: int, last: int, cells: Cells, steps: Steps, reached: Bytes, first_end: int
+) -> bool:
+    """Go on by the rows first <= i < last; tell whether a path ends in one of them.
 
     Parameters
     ----------
+    first, last : int
+        The rows to do; all before them are done.
     cells : Cells
     steps : Steps
-    m : int
-        Columns.
-    depth : int
-        Exceeds the rows that any step looks back.
+    reached : (r, m)
+        Whether a path from a first cell leads to each cell of the last r rows, row i at i % r; r
+        exceeds the rows that any step looks back.
     first_end : int
-        The first row that the path may end in.
+        The first row that a path may end in.
     """
-    reached = np.zeros((depth, m), dtype=np.uint8)
+    depth, m = reached.shape
     closed = np.zeros(len(cells.barred), dtype=np.uint8)
-    for i in range(len(cells.lo)):
+    for i in range(first, last):
         begin, end = cells.lo[i], cells.hi[i]
         here = reached[i % depth, begin:end]
         here[:] = 0
