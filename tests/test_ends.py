@@ -214,6 +214,23 @@ def test_open_ends_agree_with_dtw_python(step, open_begin, open_end):
         assert warp.frames[-1, 0] == peer.index2[-1]
 
 
+@pytest.mark.parametrize("step", ["symmetric1", "symmetric2", "asymmetric", "typeIIIc"])
+def test_a_band_agrees_with_that_of_dtw_python(step):
+    """In chains it lets cells between leave the band: there ours can only cost more."""
+    rng = np.random.default_rng(9)
+    for radius in (4, 6, 12):
+        x, y = rng.normal(size=(40, 2)).cumsum(0), rng.normal(size=(38, 2)).cumsum(0)
+        peer = dtw_python.dtw(
+            y, x, "sqeuclidean", step_pattern=getattr(dtw_python, step),
+            window_type="sakoechiba", window_args={"window_size": radius},
+        )  # fmt: skip
+        total = dtw(x, y, step=step, window=sakoe_chiba(40, 38, radius)).cost.total
+        if step == "typeIIIc":
+            assert total >= peer.distance * (1 - 1e-9)
+        else:
+            assert total == pytest.approx(peer.distance, rel=1e-9)
+
+
 def test_rows_in_slices_tell_the_same(monkeypatch):
     rng = np.random.default_rng(8)
     cases = [(slanted(30, 24, r), STEP_PATTERNS[s]) for r in (0, 1, 2, 9) for s in STEP_PATTERNS]
