@@ -42,10 +42,17 @@ def streams(draw, longest=9):
 
 @st.composite
 def masks(draw, n, m):
-    """All cells, or most of them at random."""
-    if draw(st.booleans()):
+    """All cells, most of them at random, or a staircase whose ranges never step back."""
+    kind = draw(st.sampled_from(["all", "holes", "staircase"]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    if kind == "all":
         return np.ones((n, m), dtype=bool)
-    return np.random.default_rng(draw(st.integers(0, 2**32))).random((n, m)) < 0.85
+    if kind == "holes":
+        return rng.random((n, m)) < 0.85
+    lo, hi = np.sort(rng.integers(0, m, n)), np.sort(rng.integers(0, m, n))
+    lo, hi = np.minimum(lo, hi), np.maximum(lo, hi)
+    lo[0], hi[-1] = 0, m - 1
+    return (lo[:, None] <= np.arange(m)) & (np.arange(m) <= hi[:, None])
 
 
 @st.composite

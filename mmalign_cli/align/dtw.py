@@ -129,7 +129,8 @@ def dtw(
         def find(piece: Comparable, cells: Window, here: Ends) -> Found | None:
             return strips.find_path(piece, weight, cells, scaled, here, threads, progress)
 
-        found = find_between(pair, window, ends, anchors, find)
+        feasible = rows.is_feasible(window, pattern, len(y), ends, anchors)
+        found = find_between(pair, window, ends, anchors, find) if feasible else None
     if found is None:
         raise AlignmentError(subject, "no warping path satisfies the window and the step pattern")
     cost = _path_cost(pair, found, pattern, penalty)
