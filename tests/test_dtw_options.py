@@ -88,6 +88,18 @@ def test_the_cost_table_with_matches_is_that_of_open_ends(run, planted):
         np.testing.assert_array_equal(top[name], ends[name])
 
 
+def test_one_frame_of_either_stream(run, planted):
+    np.save("one.npy", np.zeros((1, 2)))
+    (planted / "marks.csv").write_text("song,one\n5,0\n")
+    three = document(run, "dtw", "song.csv", "one.npy,rate=1", "--subsequence", "--top", "3")
+    assert len({m["start_frame"] for m in three["matches"]}) == 3
+    assert all(m["start_frame"] == m["end_frame"] for m in three["matches"])
+    held = document(run, "dtw", "song.csv", "one.npy,rate=1", "--anchors", "marks.csv")
+    assert [50, 0] in held["path"]["frames"]
+    only = document(run, "dtw", "one.npy,rate=1", "phrase.csv", "--subsequence", "--top", "3")
+    assert [m["start_frame"] for m in only["matches"]] == [0]
+
+
 def test_a_picture_shows_the_matches_now_and_later(run, planted):
     """Other matches than the first are all that tells it from that of the same path."""
     one = (*PAIR, "--subsequence", "--plot", "one.png")
@@ -214,9 +226,13 @@ def test_anchors_of_the_wrong_kind(run, planted):
         ),
         (["--step", "symetric2"], 2, "--step: 'symetric2' is not a step pattern"),
         (["--step", "no.json"], 3, "no.json: .*no such file.*"),
+        (["--anchors", "-"], 2, "--anchors: names a file, standard input can be a stream only"),
+        (["--anchors", "song.csv", "--path", "song.csv", "--force"], 5, "song.csv: is an input"),
+        (["--step", "mine.json", "-o", "mine.json", "--force"], 5, "mine.json: is an input"),
     ],
 )
 def test_options_that_do_not_fit(run, planted, options, code, what):
+    (planted / "mine.json").write_text(json.dumps(SYMMETRIC2))
     refused(run, planted, [*PAIR, *options], code, what)
 
 

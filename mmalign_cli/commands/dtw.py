@@ -152,6 +152,8 @@ def _check(parameters: dict[str, Any]) -> None:
         step_pattern(parameters["step"])
     window_name(parameters["window"])
     _check_subsequence(parameters)
+    if parameters["anchors"] == "-":
+        raise UsageError("--anchors", "names a file, standard input can be a stream only")
     check_slope(parameters["max_slope"])
     if parameters["radius"] is not None:
         parse_radius(parameters["radius"])
