@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mmalign_cli.model import Stream
-from mmalign_cli.pipeline.dtw import DtwSettings, align_dtw
+from mmalign_cli.pipeline.dtw import align_dtw
+from mmalign_cli.pipeline.restrictions import DtwSettings
 from mmalign_cli.pipeline.streams import load_stream
 from mmalign_cli.streams.spec import parse_spec
 

@@ -324,6 +324,17 @@ class Cost:
     penalty: float = 0.0
 
 
+@dataclass(frozen=True)
+class Match:
+    """An occurrence of the query in the reference: first and last frame, their times, cost."""
+
+    start_frame: int
+    end_frame: int
+    start_s: float
+    end_s: float
+    cost: Cost
+
+
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """The result: streams, path, time maps, costs, how it was found, how far to trust it."""
@@ -338,6 +349,7 @@ class Alignment:
     projections: tuple[Mapping[str, Any], ...] | None = None
     confidence: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    matches: tuple[Match, ...] | None = None
 
     def __post_init__(self) -> None:
         names = [s.name for s in self.streams]

@@ -122,3 +122,30 @@ def path_difference(p, q):
     to_q = sum(min(np.linalg.norm(a - b) for b in q) for a in p)
     to_p = sum(min(np.linalg.norm(a - b) for b in p) for a in q)
     return (to_q + to_p) / (len(p) + len(q))
+
+
+def least_through(cost, steps, allowed, anchors, penalty=0.0, open_begin=False, open_end=False):
+    """The least cost of a path that holds all anchors, by counting those met in their order."""
+    n, m = cost.shape
+    anchors = [tuple(int(v) for v in cell) for cell in anchors]
+    table = np.full((len(anchors) + 1, n, m), INF)
+
+    def met(k, cells):
+        for cell in cells:
+            k += k < len(anchors) and cell == anchors[k]
+        return k
+
+    for i in range(n if open_begin else 1):
+        if allowed[i, 0]:
+            table[met(0, [(i, 0)]), i, 0] = cost[i, 0]
+    for i in range(n):
+        for j in range(m):
+            for step in steps:
+                cells, (a, b) = chain_cells(i, j, step)
+                if a < 0 or b < 0 or not all(allowed[p, q] for p, q, _ in cells):
+                    continue
+                here = sum(w * cost[p, q] for p, q, w in cells) + penalty * bent_moves(step)
+                for k in range(len(anchors) + 1):
+                    now = met(k, [(p, q) for p, q, _ in cells])
+                    table[now, i, j] = min(table[now, i, j], table[k, a, b] + here)
+    return table[-1, :, -1].min() if open_end else table[-1, -1, -1]

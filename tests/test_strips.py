@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmalign_cli import runtime
 from mmalign_cli.align import rows, strips
 from mmalign_cli.align.metrics import comparable, costs_along
-from mmalign_cli.align.problem import CLOSED, Ends
+from mmalign_cli.align.problem import CLOSED, NO_ANCHORS, Ends
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.windows import everything, itakura, sakoe_chiba, slanted
 
@@ -38,7 +38,14 @@ ENDS = [CLOSED, Ends(open_begin=True), Ends(open_end=True), Ends(True, True)]
 
 def by_rows(pair, step, window, penalty, ends):
     return rows.find_path(
-        pair, step_pattern(step), window, penalty, ends, np.empty((0, 0)), runtime.silent
+        pair,
+        step_pattern(step),
+        window,
+        penalty,
+        ends,
+        NO_ANCHORS,
+        np.empty((0, 0)),
+        runtime.silent,
     )
 
 

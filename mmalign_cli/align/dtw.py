@@ -14,8 +14,10 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align import rows, strips
+from mmalign_cli.align.anchors import anchored
 from mmalign_cli.align.metrics import Comparable, comparable
-from mmalign_cli.align.problem import CLOSED, Ends, Found
+from mmalign_cli.align.problem import CLOSED, NO_ANCHORS, Ends, Found
+from mmalign_cli.align.segments import find_between
 from mmalign_cli.align.steps import StepPattern, step_pattern
 from mmalign_cli.align.windows import BANDS, Window, everything
 from mmalign_cli.errors import AlignmentError
@@ -58,10 +60,11 @@ def dtw(
     y: FloatArray,
     *,
     metric: str = "sqeuclidean",
-    step: str = "symmetric1",
+    step: str | StepPattern = "symmetric1",
     window: Window | None = None,
     penalty: float = 0.0,
     ends: Ends = CLOSED,
+    anchors: IntArray = NO_ANCHORS,
     keep_accumulated: bool = False,
     threads: int = 1,
     subject: str = "dtw",
@@ -81,14 +84,16 @@ def dtw(
         The query.
     metric : str
         Local cost d, one of `mmalign_cli.align.metrics.METRICS`.
-    step : str
-        One of `mmalign_cli.align.steps.STEP_PATTERNS`.
+    step : str or StepPattern
+        One of `mmalign_cli.align.steps.STEP_PATTERNS`, or of your own.
     window : Window, optional
         Cells that the path may use; all by default.
     penalty : float
         In units of the metric.
     ends : Ends
         Whether the path may begin and end at any reference frame.
+    anchors : ndarray, shape (k, 2)
+        Cells that the path must hold, neither column ever falling.
     keep_accumulated : bool
         Also return the whole table, at 8 bytes a cell.
     threads : int
@@ -105,7 +110,7 @@ def dtw(
     Raises
     ------
     AlignmentError
-        If no path of the pattern lies in the window.
+        If no path of the pattern through the anchors lies in the window.
     InputError
         If the costs overflow.
     """
@@ -116,9 +121,16 @@ def dtw(
     accumulated = np.full((len(x), len(y)) if keep_accumulated else (0, 0), np.inf)
     weight = None if keep_accumulated else _fast_weight(pattern, window, penalty, ends)
     if weight is None:
-        found = rows.find_path(pair, pattern, window, scaled, ends, accumulated, progress)
-    else:
+        found = rows.find_path(pair, pattern, window, scaled, ends, anchors, accumulated, progress)
+    elif not len(anchors):
         found = strips.find_path(pair, weight, window, scaled, ends, threads, progress)
+    else:
+
+        def find(piece: Comparable, cells: Window, here: Ends) -> Found | None:
+            return strips.find_path(piece, weight, cells, scaled, here, threads, progress)
+
+        feasible = rows.is_feasible(window, pattern, len(y), ends, anchors)
+        found = find_between(pair, window, ends, anchors, find) if feasible else None
     if found is None:
         raise AlignmentError(subject, "no warping path satisfies the window and the step pattern")
     cost = _path_cost(pair, found, pattern, penalty)
@@ -157,7 +169,14 @@ def local_costs(x: FloatArray, y: FloatArray, metric: str, subject: str = "dtw")
     return out * pair.scale
 
 
-def smallest_radius(name: str, n: int, m: int, step: str, ends: Ends = CLOSED) -> int | None:
+def smallest_radius(
+    name: str,
+    n: int,
+    m: int,
+    step: str | StepPattern,
+    ends: Ends = CLOSED,
+    anchors: IntArray = NO_ANCHORS,
+) -> int | None:
     """Return the smallest radius in frames at which a band holds a path, or None.
 
     Parameters
@@ -166,17 +185,16 @@ def smallest_radius(name: str, n: int, m: int, step: str, ends: Ends = CLOSED) -
         A band of `mmalign_cli.align.windows.BANDS`.
     n, m : int
         Frames of reference and query.
-    step : str
-        Name of the step pattern.
-    ends : Ends
+    step, ends, anchors
+        As in `dtw`.
     """
     band, pattern = BANDS[name], step_pattern(step)
-    if not rows.is_feasible(everything(n, m), pattern, m, ends):
+    if not rows.is_feasible(everything(n, m), pattern, m, ends, anchors):
         return None
     low, high = 0, max(n, m)
     while low < high:
         middle = (low + high) // 2
-        if rows.is_feasible(band(n, m, middle), pattern, m, ends):
+        if rows.is_feasible(band(n, m, middle), pattern, m, ends, anchors):
             high = middle
         else:
             low = middle + 1
@@ -188,10 +206,11 @@ def bytes_needed(
     m: int,
     d: int,
     *,
-    step: str,
+    step: str | StepPattern,
     window: Window,
     penalty: float = 0.0,
     ends: Ends = CLOSED,
+    anchors: IntArray = NO_ANCHORS,
     keep_accumulated: bool = False,
 ) -> int:
     """Return the memory that `dtw` takes beside the streams themselves.
@@ -200,12 +219,13 @@ def bytes_needed(
     ----------
     n, m, d : int
         Frames of reference and query, and their dimensions.
-    step, window, penalty, ends, keep_accumulated
+    step, window, penalty, ends, anchors, keep_accumulated
         As in `dtw`.
     """
     copies = 8 * d * (n + m) + 128 * (n + m)
-    weight = _fast_weight(step_pattern(step), window, penalty, ends)
+    pattern, window = step_pattern(step), anchored(window, anchors, m)
+    weight = _fast_weight(pattern, window, penalty, ends)
     if weight is not None and not keep_accumulated:
         return copies + strips.bytes_needed(window.n_cells, n, m, d)
     table = 16 * n * m if keep_accumulated else 0
-    return copies + table + rows.bytes_needed(window.n_cells, n, m)
+    return copies + table + rows.bytes_needed(window.n_cells, n, m, pattern)

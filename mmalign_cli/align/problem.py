@@ -29,6 +29,9 @@ class Ends:
 
 CLOSED = Ends()
 
+NO_ANCHORS: IntArray = np.zeros((0, 2), dtype=np.int64)
+"""Anchors are cells (k, 2), reference and query, that the path must hold; neither column falls."""
+
 
 @dataclass(frozen=True, eq=False)
 class Found:

@@ -11,6 +11,7 @@ written so here: Sakoe and Chiba (1978), table I; Rabiner and Juang (1993), sect
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -59,20 +60,36 @@ class StepPattern:
     length: Callable[[int, int], int] | None
     help: str
 
+    @property
+    def is_free(self) -> bool:
+        """Whether either stream may wait as long as it likes: it holds all steps of one frame."""
+        alone = {(step[0].reference, step[0].query) for step in self.steps if len(step) == 1}
+        return {(1, 1), (1, 0), (0, 1)} <= alone
+
+    def most_reference(self, m: int) -> int:
+        """Return a number of reference frames that no path along m query frames exceeds."""
+        advances = [(sum(v.reference for v in s), sum(v.query for v in s)) for s in self.steps]
+        if any(reference and not query for reference, query in advances):
+            return sys.maxsize
+        return 1 + max(reference * (m - 1) // query for reference, query in advances)
+
     def normalized(self, total: float, n_reference: int, n_query: int) -> float | None:
         """Return `total` by the pattern's own normalisation, or None where it has none."""
         return None if self.length is None else total / self.length(n_reference, n_query)
 
 
-def _both(n: int, m: int) -> int:
+def both(n: int, m: int) -> int:
+    """Frames of both streams."""
     return n + m
 
 
-def _query(n: int, m: int) -> int:
+def query(n: int, m: int) -> int:
+    """Frames of the query."""
     return m
 
 
-def _reference(n: int, m: int) -> int:
+def reference(n: int, m: int) -> int:
+    """Frames of the reference."""
     return n
 
 
@@ -88,8 +105,8 @@ class _Weighting:
 _WEIGHTINGS = {
     "a": _Weighting(min, None, "the smaller advance"),
     "b": _Weighting(max, None, "the larger advance"),
-    "c": _Weighting(lambda reference, query: query, _query, "the advance of the query"),
-    "d": _Weighting(lambda reference, query: reference + query, _both, "both advances"),
+    "c": _Weighting(lambda reference, query: query, query, "the advance of the query"),
+    "d": _Weighting(lambda reference, query: reference + query, both, "both advances"),
 }
 
 
@@ -173,15 +190,25 @@ STEP_PATTERNS: Mapping[str, StepPattern] = {
             (Move(1, 1, 2), Move(0, 1, 1)),
             (Move(1, 1, 3), Move(1, 0, 3)),
         ),
-        _reference,
+        reference,
         "asymmetric slope limits of Mori and others (2006)",
     ),
 }
 
 
-def step_pattern(name: str) -> StepPattern:
-    """Return the pattern called `name`; UsageError lists the others."""
-    if name not in STEP_PATTERNS:
-        hint = did_you_mean(name, STEP_PATTERNS) or f"steps: {', '.join(STEP_PATTERNS)}"
-        raise UsageError("--step", f"{name!r} is not a step pattern", hint)
-    return STEP_PATTERNS[name]
+def is_step_file(step: str) -> bool:
+    """Tell whether `step` names no pattern but a file that holds one."""
+    return step not in STEP_PATTERNS and step.lower().endswith(".json")
+
+
+def step_pattern(step: str | StepPattern) -> StepPattern:
+    """Return the pattern of a name; UsageError lists the others."""
+    if isinstance(step, StepPattern):
+        return step
+    if step not in STEP_PATTERNS:
+        hint = (
+            did_you_mean(step, STEP_PATTERNS)
+            or f"steps: {', '.join(STEP_PATTERNS)}, or a FILE.json"
+        )
+        raise UsageError("--step", f"{step!r} is not a step pattern", hint)
+    return STEP_PATTERNS[step]

@@ -87,7 +87,8 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     """Choose how to cut a table.
 
     Keeps about ``12 n_cells / width`` bytes and room for marks of one group and width, with
-    groups about as high as tiles are wide.
+    groups about as high as tiles are wide. Kept rows are as long as the table: of a narrow band
+    fewer are kept, as long as marks take no more than they do.
     """
     diagonals = n_rows + n_columns - 1
     strips = -(-n_rows // rows)
@@ -96,7 +97,9 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     best = (24.0 * n_cells) ** (1 / 3)
     wanted = min(best, max(2.0 * rows, 12.0 * n_cells / _KEPT_BYTES))
     width = 2 ** math.ceil(math.log2(wanted))
-    return Cut(rows, width, max(1, width // rows), False)
+    table = n_rows * n_columns
+    height = max(width, min(width * table / max(n_cells, 1), math.sqrt(16 * table / width)))
+    return Cut(rows, width, max(1, int(height) // rows), False)
 
 
 def _form(pair: Comparable, diagonal: int, penalty: float, single: bool) -> Form:
@@ -134,7 +137,7 @@ def bytes_needed(n_cells: int, n: int, m: int, d: int) -> int:
     borders = n_cells // (shape.rows * shape.width) + 3 * strips
     last_rows = (1 + -(-strips // shape.group)) * (n + 2 * shape.rows)
     kept = 8 * (last_rows + borders * (2 * shape.rows + 2))
-    marks = shape.group * shape.rows * min(shape.width, n + m) // 4
+    marks = min(shape.group, strips) * shape.rows * min(shape.width, n + m) // 4
     return kept + marks + 8 * d * (n + m + 4 * shape.rows) + 8 * m + 48 * (n + m)
 
 

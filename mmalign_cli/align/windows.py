@@ -92,6 +92,14 @@ def everything(n: int, m: int) -> Window:
     return Window(np.zeros(n, dtype=np.int64), np.full(n, m, dtype=np.int64), NO_MASK)
 
 
+def part(window: Window, rows: slice, columns: slice) -> Window:
+    """Return a window of some rows and columns only, counted from the first of each."""
+    first, m = columns.start, columns.stop - columns.start
+    lo, hi = (np.clip(bound[rows] - first, 0, m) for bound in (window.lo, window.hi))
+    mask = np.ascontiguousarray(window.mask[rows, columns]) if window.mask.size else NO_MASK
+    return Window(lo, hi, mask)
+
+
 def sakoe_chiba(n: int, m: int, radius: int) -> Window:
     """Return the band ``|i - j| <= radius`` (Sakoe and Chiba, 1978)."""
     i = np.arange(n, dtype=np.float64)

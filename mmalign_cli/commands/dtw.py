@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmalign_cli.align.metrics import METRICS, metric_named
-from mmalign_cli.align.steps import STEP_PATTERNS, step_pattern
+from mmalign_cli.align.steps import STEP_PATTERNS, is_step_file, step_pattern
 from mmalign_cli.commands.options import (
     Run,
     StreamCommand,
@@ -35,6 +35,7 @@ EXAMPLES = """\b
 Examples:
   mmalign dtw camera.wav recorder.wav -o alignment.json --plot alignment.png
   mmalign dtw a.csv b.csv --window slanted --radius 10% --json | jq .cost.total
+  mmalign dtw song.wav phrase.wav --subsequence --top 3
   cat a.csv | mmalign dtw -,format=csv b.csv --path path.csv
 """
 
@@ -57,7 +58,7 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     "--step",
     metavar="NAME",
     default="symmetric1",
-    help=f"Step pattern: {listing(STEP_PATTERNS)} [symmetric1].",
+    help=f"Step pattern: {listing(STEP_PATTERNS)}, or a FILE.json of your own [symmetric1].",
 )
 @click.option(
     "--window",
@@ -79,6 +80,16 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
 )
 @click.option("--open-begin", is_flag=True, help="QUERY may begin anywhere in REFERENCE.")
 @click.option("--open-end", is_flag=True, help="QUERY may end anywhere in REFERENCE.")
+@click.option("--subsequence", is_flag=True, help="Both: find where in REFERENCE QUERY occurs.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="With --subsequence: the K best occurrences that share no frame of REFERENCE [1].",
+)
+@click.option(
+    "--anchors", metavar="FILE", help="CSV of times that must meet: a row each, a column a stream."
+)
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -101,20 +112,19 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
     dry_run = parameters.pop("dry_run")
     _check(parameters)
     inputs = [spec.path for spec in specs]
-    mask = [parameters["window"]] if parameters["window"].endswith(".npy") else []
-    targets.check([*inputs, *mask], run.force)
+    targets.check([*inputs, *_named_files(parameters)], run.force)
 
     from mmalign_cli.pipeline import dtw as stages
+    from mmalign_cli.pipeline.restrictions import DtwSettings
     from mmalign_cli.pipeline.streams import load_streams
 
-    settings = stages.DtwSettings(**parameters)
+    settings = DtwSettings(**parameters)
     with run.progress() as progress:
         loaded = load_streams(specs, progress)
         streams = [item.stream for item in loaded]
         run.note(streams)
         if dry_run:
-            window = stages.window_of(streams, settings)
-            _say_plan(stages.plan_dtw(streams, settings, window, False))
+            _say_plan(stages.plan_of(streams, settings))
             return
         targets.check_aligned([item.original for item in loaded], inputs, run.force)
         alignment, warp = stages.align_dtw(
@@ -138,11 +148,39 @@ def _check(parameters: dict[str, Any]) -> None:
 
     if parameters["metric"] is not None:
         metric_named(parameters["metric"])
-    step_pattern(parameters["step"])
+    if not is_step_file(parameters["step"]):
+        step_pattern(parameters["step"])
     window_name(parameters["window"])
+    _check_subsequence(parameters)
+    if parameters["anchors"] == "-":
+        raise UsageError("--anchors", "names a file, standard input can be a stream only")
     check_slope(parameters["max_slope"])
     if parameters["radius"] is not None:
         parse_radius(parameters["radius"])
+
+
+def _check_subsequence(parameters: dict[str, Any]) -> None:
+    """Refuse what means nothing where the query is looked for anywhere in the reference."""
+    from mmalign_cli.align.windows import WINDOWS
+
+    top, window = parameters.pop("top"), parameters["window"]
+    if top is not None and not parameters["subsequence"]:
+        raise UsageError("--top", "means nothing without --subsequence")
+    if parameters["subsequence"] and window in WINDOWS[1:]:
+        hint = "limit the slope instead, for example --step symmetricP1, or use a mask"
+        raise UsageError("--subsequence", f"window {window} joins the corners of both", hint)
+    if top is not None and top > 1 and parameters["anchors"] is not None:
+        what = f"{top} matches cannot all meet the times of --anchors"
+        raise UsageError("--top", what, "use --top 1")
+    parameters["top"] = top or 1
+
+
+def _named_files(parameters: dict[str, Any]) -> list[str]:
+    """Return the inputs that options name."""
+    window, step, anchors = (parameters[name] for name in ("window", "step", "anchors"))
+    files = [window] if window.lower().endswith(".npy") else []
+    files += [step] if is_step_file(step) else []
+    return files if anchors is None else [*files, anchors]
 
 
 def _say_plan(plan: Plan) -> None:

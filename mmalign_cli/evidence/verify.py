@@ -9,12 +9,19 @@ from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.windows import Window
 from mmalign_cli.errors import MmalignError
+from mmalign_cli.model import IntArray
 
 
 def verify_warp(
-    warp: Warp, pattern: StepPattern, window: Window, ends: Ends, n: int, m: int
+    warp: Warp,
+    pattern: StepPattern,
+    window: Window,
+    ends: Ends,
+    anchors: IntArray,
+    n: int,
+    m: int,
 ) -> None:
-    """Check the five restrictions, and that the programme's total is the path's cost.
+    """Check the five restrictions, the anchors, and that the programme's total is the path's cost.
 
     Parameters
     ----------
@@ -26,6 +33,8 @@ def verify_warp(
         Allowed cells.
     ends : Ends
         Where the path may begin and end.
+    anchors : ndarray, shape (k, 2)
+        Cells that it holds.
     n, m : int
         Frames of reference and query.
 
@@ -47,6 +56,8 @@ def verify_warp(
     _require(bool(inside.all()), "the path leaves the window")
     if window.mask.size:
         _require(bool(window.mask[i, j].all()), "the path leaves the mask")
+    held = np.isin(anchors @ [m, 1], path @ [m, 1])
+    _require(bool(held.all()), f"the path leaves out the anchors {anchors[~held].tolist()}")
     total = warp.cost.total + warp.cost.penalty
     agree = abs(warp.programme_total - total) <= warp.precision * max(abs(total), 1e-300)
     _require(agree, f"cost along the path {total!r}, by the programme {warp.programme_total!r}")

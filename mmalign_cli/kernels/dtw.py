@@ -12,15 +12,11 @@ where all cells of a step lie inside the window. A tie goes to the step that sta
 table of steps. Of each cell the number of the winning step is kept, one byte, rows one after the
 other (row i starts at offsets[i]); costs and accumulated costs are kept only for the last few
 rows, as many as the longest step looks back.
-
-A set of steps is four arrays: `bounds` (s + 1,), step s being the moves bounds[s] <= k <
-bounds[s + 1]; `moves` (k, 4), each move's advance of reference and query, and its back and left;
-`weights` (k,); `penalties` (s,).
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +32,86 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 # `nnan` and `ninf` stay out: with them the compiler may assume that infinity never occurs.
 SAFE_FAST_MATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
 _options: dict[str, Any] = {"cache": True, "nogil": True}
+
+
+class Steps(NamedTuple):
+    """The steps of a pattern. One at most stays on its row: a single move, and it stands last.
+
+    Parameters
+    ----------
+    bounds : ndarray, shape (s + 1,)
+        Step s is the moves ``bounds[s] <= k < bounds[s + 1]``.
+    moves : ndarray, shape (k, 4)
+        Each move's advance of reference and query, and its back and left.
+    weights : ndarray, shape (k,)
+    penalties : ndarray, shape (s,)
+    """
+
+    bounds: Ints
+    moves: Ints
+    weights: Floats
+    penalties: Floats
+
+
+class Cells(NamedTuple):
+    """The cells that exist, and where a path may begin.
+
+    Parameters
+    ----------
+    lo, hi : ndarray, shape (n,)
+    mask : ndarray, shape (n, m) or (0, 0)
+        Cells that may be used; empty where all of the ranges may.
+    barred : ndarray, shape (b, 3)
+        Row and column at which a step, by its number between them, may not end; rows increase.
+    last_start : int
+        The last row that the path may begin in.
+    """
+
+    lo: Ints
+    hi: Ints
+    mask: Mask
+    barred: Ints
+    last_start: int
+
+
+class Recent(NamedTuple):
+    """The last r rows, row i at i % r; r exceeds the rows that any step looks back.
+
+    Parameters
+    ----------
+    costs, sums : ndarray, shape (r, m)
+        Local and accumulated costs.
+    origins : ndarray, shape (r, m) or (0, 0)
+        The row in which the best path to each cell begins; empty where nobody asks.
+    """
+
+    costs: Floats
+    sums: Floats
+    origins: Ints
+
+
+class Kept(NamedTuple):
+    """What the programme leaves behind.
+
+    Parameters
+    ----------
+    offsets : ndarray, shape (n,)
+        Where each row starts in `winners`.
+    winners : ndarray, shape (cells,)
+        The winning step of each cell.
+    accumulated : ndarray, shape (n, m) or (0, 0)
+        All accumulated costs, where it is not empty.
+    last_column : ndarray, shape (n,)
+        Those of the last column where it lies in the window.
+    last_origins : ndarray, shape (n,) or (0,)
+        The origins of its cells.
+    """
+
+    offsets: Ints
+    winners: Bytes
+    accumulated: Floats
+    last_column: Floats
+    last_origins: Ints
 
 
 @njit(fastmath=SAFE_FAST_MATH, **_options)
@@ -99,30 +175,37 @@ def stay_on_row(
 
 
 @njit(**_options)
-def span_of(i: int, s: int, lo: Ints, hi: Ints, bounds: Ints, moves: Ints) -> tuple[int, int]:
+def span_of(i: int, s: int, cells: Cells, steps: Steps) -> tuple[int, int]:
     """Return the columns of row i at which step s may end: all its cells lie in their rows."""
-    rows, columns = start_of(bounds, moves, s)
-    a, b = lo[i - rows] + columns, hi[i - rows] + columns
-    for k in range(bounds[s], bounds[s + 1]):
-        row, left = i - moves[k, 2], moves[k, 3]
-        a, b = max(a, lo[row] + left), min(b, hi[row] + left)
+    rows, columns = start_of(steps.bounds, steps.moves, s)
+    a, b = cells.lo[i - rows] + columns, cells.hi[i - rows] + columns
+    for k in range(steps.bounds[s], steps.bounds[s + 1]):
+        row, left = i - steps.moves[k, 2], steps.moves[k, 3]
+        a, b = max(a, cells.lo[row] + left), min(b, cells.hi[row] + left)
     return a, b
 
 
 @njit(**_options)
+def bars_of(i: int, barred: Ints) -> Ints:
+    """Return the rows of `barred` that concern row i."""
+    if len(barred) == 0:
+        return barred
+    return barred[np.searchsorted(barred[:, 0], i) : np.searchsorted(barred[:, 0], i + 1)]
+
+
+@njit(**_options)
+def exchange(i: int, s: int, bars: Ints, steps: Steps, table: Any, held: Any) -> None:
+    """Exchange with `held` the cells of earlier rows from which step s may not lead to row i."""
+    rows, columns = start_of(steps.bounds, steps.moves, s)
+    for q in range(len(bars)):
+        if bars[q, 1] == s:
+            at = (i - rows) % len(table), bars[q, 2] - columns
+            table[at], held[q] = held[q], table[at]
+
+
+@njit(**_options)
 def arrive(
-    i: int,
-    s: int,
-    lo: Ints,
-    hi: Ints,
-    bounds: Ints,
-    moves: Ints,
-    weights: Floats,
-    penalties: Floats,
-    costs: Floats,
-    recent: Floats,
-    scratch: Floats,
-    winner: Bytes,
+    i: int, s: int, cells: Cells, steps: Steps, recent: Recent, scratch: Floats, winner: Bytes
 ) -> None:
     """Arrive on row i by step s, which starts on an earlier row.
 
@@ -130,41 +213,51 @@ def arrive(
     ----------
     i, s : int
         The row and the step.
-    lo, hi, bounds, moves, weights, penalties, recent
+    cells, steps, recent
         As in `accumulate_rows`.
-    costs : (r, m)
-        Local costs of the last r rows, row i at i % r.
     scratch : (m,)
         Overwritten.
     winner : (hi[i] - lo[i],)
         The winning steps of the row.
     """
-    depth = len(recent)
-    rows, columns = start_of(bounds, moves, s)
+    depth = len(recent.sums)
+    rows, columns = start_of(steps.bounds, steps.moves, s)
     if rows > i:
         return
-    a, b = span_of(i, s, lo, hi, bounds, moves)
+    a, b = span_of(i, s, cells, steps)
     if a >= b:
         return
-    before = recent[(i - rows) % depth, a - columns : b - columns]
-    last = bounds[s + 1] - 1
-    for k in range(bounds[s], last):
-        left = moves[k, 3]
-        cost = costs[(i - moves[k, 2]) % depth, a - left : b - left]
+    before = recent.sums[(i - rows) % depth, a - columns : b - columns]
+    last = steps.bounds[s + 1] - 1
+    for k in range(steps.bounds[s], last):
+        left, weight = steps.moves[k, 3], steps.weights[k]
+        cost = recent.costs[(i - steps.moves[k, 2]) % depth, a - left : b - left]
         sums = scratch[: b - a]
         for j in range(b - a):
-            sums[j] = before[j] + weights[k] * cost[j] if cost[j] < np.inf else np.inf
+            sums[j] = before[j] + weight * cost[j] if cost[j] < np.inf else np.inf
         before = sums
-    begin = lo[i]
+    begin = cells.lo[i]
     take_better(
         s,
         before,
-        costs[i % depth, a:b],
-        weights[last],
-        penalties[s],
-        recent[i % depth, a:b],
+        recent.costs[i % depth, a:b],
+        steps.weights[last],
+        steps.penalties[s],
+        recent.sums[i % depth, a:b],
         winner[a - begin : b - begin],
     )
+
+
+@njit(**_options)
+def carry_origins(i: int, begin: int, steps: Steps, winner: Bytes, origins: Ints) -> None:
+    """Write the row in which the best path to each cell of row i begins, left to right."""
+    depth = len(origins)
+    for k in range(len(winner)):
+        if winner[k] == START:
+            origins[i % depth, begin + k] = i
+        elif winner[k] != UNREACHED:
+            rows, columns = start_of(steps.bounds, steps.moves, winner[k])
+            origins[i % depth, begin + k] = origins[(i - rows) % depth, begin + k - columns]
 
 
 @njit(**_options)
@@ -174,20 +267,10 @@ def accumulate_rows(
     metric: int,
     x: Floats,
     yt: Floats,
-    lo: Ints,
-    hi: Ints,
-    mask: Mask,
-    bounds: Ints,
-    moves: Ints,
-    weights: Floats,
-    penalties: Floats,
-    open_begin: bool,
-    costs: Floats,
-    recent: Floats,
-    offsets: Ints,
-    winners: Bytes,
-    accumulated: Floats,
-    last_column: Floats,
+    cells: Cells,
+    steps: Steps,
+    recent: Recent,
+    kept: Kept,
 ) -> None:
     """Advance the programme by the rows first <= i < last.
 
@@ -200,52 +283,45 @@ def accumulate_rows(
     x : (n, d)
     yt : (d, m)
         The query, transposed so that its columns are neighbours in memory.
-    lo, hi : (n,)
-        The window.
-    mask : (n, m) or (0, 0)
-        Cells that may be used; empty where all of the window may.
-    bounds, moves, weights, penalties
-        The steps, as above. One at most stays on its row: a single move, and it stands last.
-    open_begin : bool
-        The path may begin in any row.
-    costs, recent : (r, m)
-        Local and accumulated costs of the last r rows, row i at i % r; r exceeds the rows that
-        any step looks back.
-    offsets : (n,)
-        Where each row starts in `winners`.
-    winners : (cells,)
-        Receives the winning step of each cell.
-    accumulated : (n, m) or (0, 0)
-        Receives all accumulated costs, where it is not empty.
-    last_column : (n,)
-        Receives those of the last column where it lies in the window.
+    cells : Cells
+    steps : Steps
+    recent : Recent
+    kept : Kept
     """
-    depth, n_steps = len(recent), len(bounds) - 1
-    scratch = np.empty(yt.shape[1])
+    depth, n_steps = len(recent.sums), len(steps.bounds) - 1
+    scratch, closed = np.empty(yt.shape[1]), np.full(len(cells.barred), np.inf)
     for i in range(first, last):
-        begin, end = lo[i], hi[i]
-        cost, here = costs[i % depth, begin:end], recent[i % depth, begin:end]
+        begin, end = cells.lo[i], cells.hi[i]
+        cost, here = recent.costs[i % depth, begin:end], recent.sums[i % depth, begin:end]
         local_row(metric, x[i], yt, begin, cost)
-        if mask.size > 0:
-            cost[~mask[i, begin:end]] = np.inf
+        if cells.mask.size > 0:
+            cost[~cells.mask[i, begin:end]] = np.inf
         here[:] = np.inf
-        winner = winners[offsets[i] : offsets[i] + end - begin]
+        winner = kept.winners[kept.offsets[i] : kept.offsets[i] + end - begin]
         winner[:] = UNREACHED
-        if (i == 0 or open_begin) and begin == 0 and end > 0 and cost[0] < np.inf:
+        if i <= cells.last_start and begin == 0 and end > 0 and cost[0] < np.inf:
             here[0] = cost[0]
             winner[0] = START
+        bars = bars_of(i, cells.barred)
         for s in range(n_steps):
-            rows, columns = start_of(bounds, moves, s)
+            rows, columns = start_of(steps.bounds, steps.moves, s)
             if rows > 0:
-                arrive(
-                    i, s, lo, hi, bounds, moves, weights, penalties, costs, recent, scratch, winner
-                )
+                if len(bars):
+                    exchange(i, s, bars, steps, recent.sums, closed)
+                arrive(i, s, cells, steps, recent, scratch, winner)
+                if len(bars):
+                    exchange(i, s, bars, steps, recent.sums, closed)
             else:
-                stay_on_row(s, columns, cost, weights[bounds[s]], penalties[s], here, winner)
+                weight = steps.weights[steps.bounds[s]]
+                stay_on_row(s, columns, cost, weight, steps.penalties[s], here, winner)
+        if recent.origins.size > 0:
+            carry_origins(i, begin, steps, winner, recent.origins)
         if begin < end == yt.shape[1]:
-            last_column[i] = here[-1]
-        if accumulated.size > 0:
-            accumulated[i, begin:end] = here
+            kept.last_column[i] = here[-1]
+            if recent.origins.size > 0:
+                kept.last_origins[i] = recent.origins[i % depth, end - 1]
+        if kept.accumulated.size > 0:
+            kept.accumulated[i, begin:end] = here
 
 
 @njit(**_options)
@@ -267,7 +343,7 @@ def trace_back(
     i, j : int
         The last cell.
     lo, bounds, moves, offsets, winners
-        As in `accumulate_rows`.
+        Of `Cells`, `Steps` and `Kept`.
     path : (i + j + 1, 2)
         Receives the cells in order, first to last, in its last rows.
     taken : (i + j + 1,)
@@ -292,38 +368,3 @@ def trace_back(
             path[at, 0], path[at, 1], taken[at] = i, j, k
             i -= moves[k, 0]
             j -= moves[k, 1]
-
-
-@njit(**_options)
-def reachable(
-    lo: Ints,
-    hi: Ints,
-    mask: Mask,
-    bounds: Ints,
-    moves: Ints,
-    m: int,
-    depth: int,
-    open_begin: bool,
-    open_end: bool,
-) -> bool:
-    """Tell whether any path leads from a first cell to a last one inside the window."""
-    n = len(lo)
-    reached = np.zeros((depth, m), dtype=np.bool_)
-    for i in range(n):
-        for j in range(lo[i], hi[i]):
-            found = (i == 0 or open_begin) and j == 0 and (mask.size == 0 or mask[i, 0])
-            for s in range(len(bounds) - 1):
-                rows, columns = start_of(bounds, moves, s)
-                if rows > i or columns > j or found:
-                    continue
-                a, b = span_of(i, s, lo, hi, bounds, moves)
-                inside = a <= j and j < b and reached[(i - rows) % depth, j - columns]
-                for k in range(bounds[s], bounds[s + 1]):
-                    if mask.size > 0 and inside:
-                        inside = mask[i - moves[k, 2], j - moves[k, 3]]
-                found = inside
-            reached[i % depth, j] = found
-        ends = (i == n - 1 or open_end) and lo[i] < m and hi[i] == m
-        if ends and reached[i % depth, m - 1]:
-            return True
-    return False

@@ -9,45 +9,24 @@ from typing import Any
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align.dtw import Warp, bytes_needed, dtw, smallest_radius
+from mmalign_cli.align.anchors import anchored
+from mmalign_cli.align.custom_steps import definition
+from mmalign_cli.align.dtw import Warp, bytes_needed, dtw
 from mmalign_cli.align.metrics import metric_named
-from mmalign_cli.align.problem import Ends
-from mmalign_cli.align.steps import step_pattern
+from mmalign_cli.align.steps import is_step_file
+from mmalign_cli.align.subsequence import bytes_of_matches, find_matches
 from mmalign_cli.align.time_maps import time_maps
-from mmalign_cli.align.windows import (
-    BANDS,
-    Radius,
-    Window,
-    everything,
-    from_mask,
-    itakura,
-    parse_radius,
-)
-from mmalign_cli.errors import AlignmentError, InputError, UsageError
+from mmalign_cli.errors import InputError
 from mmalign_cli.evidence.verify import verify_warp
 from mmalign_cli.features.compute import metric_of
-from mmalign_cli.model import Alignment, Float64Array, Stream
+from mmalign_cli.model import Alignment, Float64Array, Match, Stream
+from mmalign_cli.pipeline.restrictions import (
+    DtwSettings,
+    Restrictions,
+    require_path,
+    restrictions_of,
+)
 from mmalign_cli.pipeline.streams import Loaded, path_of, stream_warnings
-from mmalign_cli.streams.mask import load_mask
-
-
-@dataclass(frozen=True)
-class DtwSettings:
-    """The options of ``mmalign dtw``; None where the default depends on the streams."""
-
-    metric: str | None = None
-    step: str = "symmetric1"
-    window: str = "none"
-    radius: str | None = None
-    max_slope: float = 2.0
-    penalty: float = 0.0
-    open_begin: bool = False
-    open_end: bool = False
-
-    @property
-    def ends(self) -> Ends:
-        """The boundary conditions."""
-        return Ends(self.open_begin, self.open_end)
 
 
 @dataclass(frozen=True)
@@ -78,44 +57,32 @@ class Costs:
 
 
 def plan_dtw(
-    streams: Sequence[Stream], settings: DtwSettings, window: Window, with_costs: bool
+    streams: Sequence[Stream],
+    settings: DtwSettings,
+    restrictions: Restrictions,
+    with_costs: bool,
 ) -> Plan:
     """Return what DTW of two streams will take."""
     n, m, d = streams[0].n_frames, streams[1].n_frames, streams[0].n_dims
-    need = bytes_needed(
-        n, m, d, step=settings.step, window=window, penalty=settings.penalty, ends=settings.ends,
-        keep_accumulated=with_costs,
-    )  # fmt: skip
+    r = restrictions
+    need = 0
+    if settings.top > 1:
+        need = bytes_of_matches(n, m, d, step=r.pattern, window=r.window, penalty=settings.penalty)
+    if settings.top == 1 or with_costs:
+        need += bytes_needed(
+            n, m, d, step=r.pattern, window=r.window, penalty=settings.penalty, ends=r.ends,
+            anchors=r.anchors, keep_accumulated=with_costs,
+        )  # fmt: skip
     extra = 8 * (n + m) ** 2 if with_costs else 0
-    return Plan((n, m), d, window.n_cells, need + extra)
+    return Plan((n, m), d, anchored(r.window, r.anchors, m).n_cells, need + extra)
 
 
-def window_of(streams: Sequence[Stream], settings: DtwSettings) -> Window:
-    """Build the warping window of two streams.
-
-    Raises
-    ------
-    UsageError
-        If options do not fit together.
-    """
-    n, m = streams[0].n_frames, streams[1].n_frames
-    if settings.window in BANDS:
-        if settings.radius is None:
-            hint = f"for example --window {settings.window} --radius 10%"
-            raise UsageError("--radius", f"--window {settings.window} needs a radius", hint)
-        return BANDS[settings.window](n, m, _radius_frames(streams, parse_radius(settings.radius)))
-    if settings.radius is not None:
-        raise UsageError("--radius", f"means nothing with --window {settings.window}")
-    if settings.window == "itakura":
-        return itakura(n, m, settings.max_slope)
-    if settings.window == "none":
-        return everything(n, m)
-    return from_mask(load_mask(settings.window), n, m, settings.window)
-
-
-def _radius_frames(streams: Sequence[Stream], radius: Radius) -> int:
-    n, m = streams[0].n_frames, streams[1].n_frames
-    return radius.frames(n, m, streams[0].period_s)
+def plan_of(streams: Sequence[Stream], settings: DtwSettings) -> Plan:
+    """Return what DTW of two streams will take, if there is a path at all."""
+    _require_comparable(*streams)
+    restrictions = restrictions_of(streams, settings)
+    require_path(streams, settings, restrictions)
+    return plan_dtw(streams, settings, restrictions, False)
 
 
 def align_dtw(
@@ -156,39 +123,63 @@ def align_dtw(
     subject = f"{reference.name}, {query.name}"
     _require_comparable(reference, query)
     metric, warnings = _metric(reference, query, settings)
-    pattern = step_pattern(settings.step)
-    window = window_of(streams, settings)
-    plan = plan_dtw(streams, settings, window, keep_costs)
+    restrictions = restrictions_of(streams, settings)
+    plan = plan_dtw(streams, settings, restrictions, keep_costs)
     hint = "use --window slanted --radius 10%, or fewer frames (hop=, start=, end=)"
     runtime.require_memory(plan.bytes, max_memory, subject, hint)
-    try:
-        warp = dtw(
-            reference.values,
-            query.values,
-            metric=metric,
-            step=settings.step,
-            window=window,
-            penalty=settings.penalty,
-            ends=settings.ends,
-            keep_accumulated=keep_costs,
-            threads=runtime.threads(),
-            subject=subject,
-            progress=progress,
-        )
-    except AlignmentError as error:
-        raise _why_infeasible(error, reference.n_frames, query.n_frames, settings) from None
-    verify_warp(warp, pattern, window, settings.ends, reference.n_frames, query.n_frames)
-    path = path_of(warp.frames, streams)
+    require_path(streams, settings, restrictions)
+    warps = _find(streams, settings, restrictions, metric, keep_costs, progress)
+    n, m, r = reference.n_frames, query.n_frames, restrictions
+    for warp in warps:
+        verify_warp(warp, r.pattern, r.window, r.ends, r.anchors, n, m)
+    if len(warps) < settings.top:
+        warnings += (f"{len(warps)} of {settings.top} matches: no more fit between them",)
+    path = path_of(warps[0].frames, streams)
     alignment = Alignment(
         method="dtw",
-        parameters=_parameters(settings, metric),
+        parameters=_parameters(settings, metric, restrictions),
         streams=(reference.info(), query.info()),
         path=path,
         time_maps=time_maps(path, [reference.name, query.name]),
-        cost=warp.cost,
+        cost=warps[0].cost,
         warnings=(*stream_warnings(streams), *warnings),
+        matches=tuple(_match(w, reference) for w in warps) if settings.subsequence else None,
     )
-    return alignment, warp
+    return alignment, warps[0]
+
+
+def _find(
+    streams: Sequence[Stream],
+    settings: DtwSettings,
+    restrictions: Restrictions,
+    metric: str,
+    keep_costs: bool,
+    progress: runtime.Progress,
+) -> list[Warp]:
+    """Find the path, or several that share no reference frame; the first holds the table."""
+    reference, query = streams
+    r, penalty, subject = restrictions, settings.penalty, f"{reference.name}, {query.name}"
+    warps = []
+    if settings.top > 1:
+        warps = find_matches(
+            reference.values, query.values, settings.top, metric=metric, step=r.pattern,
+            window=r.window, penalty=penalty, threads=runtime.threads(), subject=subject,
+            progress=progress,
+        )  # fmt: skip
+        if not keep_costs:
+            return warps
+    whole = dtw(
+        reference.values, query.values, metric=metric, step=r.pattern, window=r.window,
+        penalty=penalty, ends=r.ends, anchors=r.anchors, keep_accumulated=keep_costs,
+        threads=runtime.threads(), subject=subject, progress=progress,
+    )  # fmt: skip
+    return [replace(warps[0], accumulated=whole.accumulated), *warps[1:]] if warps else [whole]
+
+
+def _match(warp: Warp, reference: Stream) -> Match:
+    first, last = int(warp.frames[0, 0]), int(warp.frames[-1, 0])
+    start_s, end_s = float(reference.times[first]), float(reference.times[last])
+    return Match(first, last, start_s, end_s, warp.cost)
 
 
 def _require_comparable(reference: Stream, query: Stream) -> None:
@@ -209,7 +200,9 @@ def _metric(reference: Stream, query: Stream, settings: DtwSettings) -> tuple[st
     return metric, (f"the streams hold different features: {what}; metric {metric}",)
 
 
-def _parameters(settings: DtwSettings, metric: str) -> Mapping[str, Any]:
+def _parameters(
+    settings: DtwSettings, metric: str, restrictions: Restrictions
+) -> Mapping[str, Any]:
     """Return the parameters that took part, for the document."""
     parameters: dict[str, Any] = {
         "metric": metric,
@@ -217,11 +210,19 @@ def _parameters(settings: DtwSettings, metric: str) -> Mapping[str, Any]:
         "window": settings.window,
         "penalty": settings.penalty,
     }
+    if is_step_file(settings.step):
+        parameters["step_definition"] = definition(restrictions.pattern)
     if settings.radius is not None:
         parameters["radius"] = settings.radius
     if settings.window == "itakura":
         parameters["max_slope"] = settings.max_slope
-    parameters |= {name: True for name in ("open_begin", "open_end") if getattr(settings, name)}
+    flags = ("open_begin", "open_end", "subsequence")
+    parameters |= {name: True for name in flags if getattr(settings, name)}
+    if settings.subsequence:
+        parameters["top"] = settings.top
+    if settings.anchors is not None:
+        parameters["anchors"] = settings.anchors
+        parameters["anchor_frames"] = restrictions.anchors.tolist()
     return parameters
 
 
@@ -229,21 +230,6 @@ def settings_of(parameters: Mapping[str, Any]) -> DtwSettings:
     """Return the settings that a document's parameters stand for."""
     known = {k: v for k, v in parameters.items() if k in DtwSettings.__dataclass_fields__}
     return replace(DtwSettings(), **known)
-
-
-def _why_infeasible(error: AlignmentError, n: int, m: int, settings: DtwSettings) -> AlignmentError:
-    """Say why no path exists, and what would do."""
-    if settings.window in BANDS:
-        least = smallest_radius(settings.window, n, m, settings.step, settings.ends)
-        if least is not None:
-            what = f"no path inside {settings.window} radius {settings.radius}"
-            return AlignmentError(
-                error.subject, f"{what}; the smallest that holds one is {least} frames"
-            )
-    what = f"no path of {settings.step} from {m} query frames to {n} reference frames"
-    if settings.window != "none":
-        what += f" inside window {settings.window}"
-    return AlignmentError(error.subject, what, "use --step symmetric1, or a wider window")
 
 
 def costs_of(streams: Sequence[Stream], warp: Warp, metric: str) -> Costs:
@@ -261,8 +247,8 @@ def describe(loaded: Loaded) -> dict[str, Any]:
     """Return what there is to know about a stream before it is aligned."""
     stream = loaded.stream
     gaps = np.diff(stream.times)
-    every = everything(stream.n_frames, stream.n_frames)
-    plan = plan_dtw([stream, stream], DtwSettings(), every, False)
+    pair, settings = [stream, stream], DtwSettings()
+    plan = plan_dtw(pair, settings, restrictions_of(pair, settings), False)
     return {
         "name": stream.name,
         "source": stream.source,

@@ -17,6 +17,7 @@ from mmalign_cli.model import (
     Array,
     Cost,
     InvalidValueError,
+    Match,
     StreamInfo,
     TimeMap,
     WarpingPath,
@@ -58,12 +59,8 @@ def to_document(alignment: Alignment, with_path: bool = True) -> dict[str, Any]:
         "time_maps": [
             {"stream": m.stream, "to": m.to, "knots": m.knots.tolist()} for m in alignment.time_maps
         ],
-        "cost": {
-            "total": alignment.cost.total,
-            "mean": alignment.cost.mean,
-            "normalized": alignment.cost.normalized,
-            "penalty": alignment.cost.penalty,
-        },
+        "cost": vars(alignment.cost),
+        "matches": None if alignment.matches is None else [_match(m) for m in alignment.matches],
         "optimizer": alignment.optimizer,
         "projections": alignment.projections,
         "confidence": alignment.confidence,
@@ -84,6 +81,16 @@ def _stream(stream: StreamInfo) -> dict[str, Any]:
         "kind": stream.kind,
         "features": stream.features,
         "options": dict(stream.options),
+    }
+
+
+def _match(match: Match) -> dict[str, Any]:
+    return {
+        "start_frame": match.start_frame,
+        "end_frame": match.end_frame,
+        "start": match.start_s,
+        "end": match.end_s,
+        "cost": vars(match.cost),
     }
 
 
@@ -171,6 +178,21 @@ def _alignment(value: Mapping[str, Any]) -> Alignment:
         projections=value.get("projections"),
         confidence=value.get("confidence"),
         warnings=_get(value, "warnings", lambda v: tuple(_string(w) for w in _list(v))),
+        matches=_matches(value) if value.get("matches") is not None else None,
+    )
+
+
+def _matches(value: Mapping[str, Any]) -> tuple[Match, ...]:
+    return _get(value, "matches", lambda v: tuple(_read_match(_object(m)) for m in _list(v)))
+
+
+def _read_match(value: Mapping[str, Any]) -> Match:
+    return Match(
+        start_frame=_get(value, "start_frame", _index),
+        end_frame=_get(value, "end_frame", _index),
+        start_s=_get(value, "start", _number),
+        end_s=_get(value, "end", _number),
+        cost=_get(value, "cost", lambda v: _cost(_object(v))),
     )
 
 
@@ -223,6 +245,12 @@ def _number(value: Any) -> float:
 
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise TypeError
+    return value
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise TypeError
     return value
 

@@ -128,6 +128,8 @@ def _draw_matrix(
         local.T, origin="lower", aspect="auto", extent=extent, cmap="bone", vmin=0, vmax=top
     )
     main.plot(*_path_seconds(alignment), color=_PATH_COLOUR, linewidth=1.6)
+    for match in alignment.matches or ():
+        main.axvspan(match.start_s, match.end_s, color=_PATH_COLOUR, alpha=0.25, lw=0)
     main.set_xlim(*_edges(reference))
     main.set_ylim(*_edges(query))
     main.set_xlabel(f"{_label(reference.name)} (s)")
@@ -155,7 +157,8 @@ def _draw_strips(figure: Any, alignment: Alignment, streams: list[Stream]) -> No
     reference, query = streams[:2]
     to_reference = alignment.time_maps[0]
     axes = figure.subplots(3, 1, sharex=True)
-    marks = np.linspace(reference.times[0], reference.times[-1], _MARKS + 2)[1:-1]
+    matching = _path_seconds(alignment)[0]
+    marks = np.linspace(matching[0], matching[-1], _MARKS + 2)[1:-1]
     there = to_reference.inverse()(marks)
     rows = (
         (reference, reference.times, marks, f"{_label(reference.name)}"),

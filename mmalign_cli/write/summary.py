@@ -6,7 +6,7 @@ import numpy as np
 
 from mmalign_cli.errors import printable
 from mmalign_cli.evidence.metrics import Errors
-from mmalign_cli.model import Alignment, StreamInfo, TimeMap
+from mmalign_cli.model import Alignment, Match, StreamInfo, TimeMap
 
 
 def summary(alignment: Alignment) -> str:
@@ -24,7 +24,13 @@ def summary(alignment: Alignment) -> str:
     normalized = "" if cost.normalized is None else f", normalized {cost.normalized:.6g}"
     lines.append(f"cost   total {cost.total:.6g}, mean {cost.mean:.4g}{normalized} ({how})")
     lines += [_time_map(m) for m in alignment.time_maps]
+    lines += [_match(k, m) for k, m in enumerate(alignment.matches or (), start=1)]
     return "\n".join(lines)
+
+
+def _match(number: int, match: Match) -> str:
+    cost = f"total {match.cost.total:.6g}, mean {match.cost.mean:.4g}"
+    return f"match  {number}: {match.start_s:.3f} to {match.end_s:.3f} s, {cost}"
 
 
 def _stream(stream: StreamInfo) -> str:
