@@ -57,7 +57,7 @@ def by_strips(pair, step, window, penalty, ends, *, single=True, threads=1, shap
 
     def cut(n_cells, n_rows, n_columns, n):
         usual = chosen(n_cells, n_rows, n_columns, n)
-        return usual if shape is None else dataclasses.replace(usual, marked=False, **shape)
+        return usual if shape is None else dataclasses.replace(usual, whole=False, **shape)
 
     with mock.patch.object(strips, "cut", cut):
         return strips._find_path(
@@ -109,3 +109,7 @@ def test_integers_with_ties_have_the_same_path_on_both_roads(
             pair, step, cells, penalty, ends, single=single, threads=threads, shape=shape
         )
     assert_same(pair, got, wanted, penalty)
+    total = strips.find_total(
+        pair, strips.weights_of(step_pattern(step)), cells, penalty, ends, threads, runtime.silent
+    )
+    assert total == (np.inf if wanted is None else wanted.total)

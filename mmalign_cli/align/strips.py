@@ -6,6 +6,7 @@ then to the column before.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -40,7 +41,7 @@ _MOST_EFFORT = 1e8
 PLAIN_ROWS = 256
 """Rows of a strip where there are no vectors to keep them in."""
 _MARKED_BYTES = 2**19
-"""Tables whose winners fit here are marked in the first pass."""
+"""Tables whose winners fit here are one tile."""
 _KEPT_BYTES = 48 * 2**20
 """What may be kept of larger ones before fewer borders are."""
 
@@ -57,22 +58,25 @@ class Cut:
         Anti-diagonals of a tile.
     group : int
         Strips of a group, the last row of each of which is kept.
-    marked : bool
-        One tile and one group, whose winners are written in the first pass.
+    whole : bool
+        One tile and one group, which are swept when the path is traced.
     """
 
     rows: int
     width: int
     group: int
-    marked: bool
+    whole: bool
 
 
 def suits(window: Window) -> bool:
     """Tell whether the window is one without holes or empty rows whose ranges never step back."""
+    if window.full:
+        return True
     forward = (np.diff(window.lo) >= 0).all() and (np.diff(window.hi) >= 0).all()
     return bool(forward and (window.lo < window.hi).all()) and not window.mask.size
 
 
+@functools.lru_cache(maxsize=32)
 def weights_of(pattern: StepPattern) -> int | None:
     """Return the weight of the diagonal move if the strips know the pattern, else None."""
     moves = [(m.reference, m.query, m.weight) for step in pattern.steps for m in step]
@@ -102,15 +106,15 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     return Cut(rows, width, max(1, int(height) // rows), False)
 
 
-def _form(pair: Comparable, diagonal: int, penalty: float, single: bool) -> Form:
+@functools.cache
+def _form(metric: int, dims: int, diagonal: int, bent: bool, single: bool) -> Form:
     """Return what the kernels are compiled for."""
     from mmalign_cli.kernels import lanes
     from mmalign_cli.kernels.forms import MOST_IN_REGISTERS, Form
 
-    dims = pair.x.shape[1]
     by_lanes = single and lanes.LANES > 0
     in_sweep = dims if by_lanes and dims <= MOST_IN_REGISTERS else 0
-    return Form(pair.kernel, in_sweep, diagonal, penalty > 0, by_lanes)
+    return Form(metric, in_sweep, diagonal, bent, by_lanes)
 
 
 def _allowed_columns(window: Window, n_rows: int) -> tuple[IntArray, IntArray]:
@@ -178,23 +182,19 @@ def _effort(dims: int) -> float:
     return 1 + dims / 8
 
 
-def _sweep(
-    form: Form, table: Table, cut: Cut, marks: Marks, threads: int, progress: runtime.Progress
-) -> None:
+def _sweep(laid: _LaidOut, threads: int, progress: runtime.Progress) -> None:
     """Sweep the whole table."""
     from mmalign_cli.kernels import strips as kernel
 
-    work = _share_out(table, cut, threads)
+    table, work = laid.table, _share_out(laid.table, laid.cut, threads)
     n_strips, n_diagonals = len(table.base), int(table.span[-1, 1])
     blocks = math.ceil(n_strips / work.strips)
     ranges = math.ceil(n_diagonals / work.diagonals)
 
     def advance(block: int, part: int) -> None:
         s0, g0 = block * work.strips, part * work.diagonals
-        kernel.advance(
-            form, table, s0, min(s0 + work.strips, n_strips), g0,
-            min(g0 + work.diagonals, n_diagonals), cut.marked, marks,
-        )  # fmt: skip
+        s1, g1 = min(s0 + work.strips, n_strips), min(g0 + work.diagonals, n_diagonals)
+        kernel.advance(laid.form, table, s0, s1, g0, g1, False, laid.marks)
 
     def report(done: int) -> None:
         progress("aligning", done, blocks * ranges)
@@ -211,18 +211,17 @@ def _end_of(table: Table) -> tuple[int, float]:
     return table.n_columns - 1, value * table.unit
 
 
-def _trace(
-    form: Form, table: Table, cut: Cut, marks: Marks, column: int, progress: runtime.Progress
-) -> IntArray:
+def _trace(laid: _LaidOut, column: int, progress: runtime.Progress) -> IntArray:
     """Return the path that ends in a column of the last row: columns and rows."""
-    from mmalign_cli.kernels import strips as kernel
+    from mmalign_cli.kernels.strips import trace
 
+    table = laid.table
     i, j = table.n_rows - 1, column
     path = np.empty((i + j + 1, 2), dtype=np.int64)
     at = len(path)
     most = int(_MOST_EFFORT / _effort(table.dims))
     while i >= 0 and j >= 0:
-        i, j, at = kernel.trace(form, table, cut.marked, marks, i, j, path, at, most)
+        i, j, at = trace(laid.form, table, laid.marks, i, j, path, at, most)
         progress("tracing", len(path) - at, len(path))
     progress("tracing", len(path), len(path))
     return path[at:]
@@ -280,33 +279,109 @@ def _find_path(
     progress: runtime.Progress,
 ) -> tuple[Found | None, float]:
     """Find it in float32 or float64, and the unit of the costs that were accumulated."""
-    runtime.prepare_kernels()
-    from mmalign_cli.kernels import lanes
-    from mmalign_cli.kernels import strips as kernel
-    from mmalign_cli.kernels.table import lay_out
-
-    query, reference = pair.y, pair.x
-    n, m = len(query), len(reference)
-    lo, hi = _EVERYTHING if window.holds_all(n) else _allowed_columns(window, n)
-    shape = cut(window.n_cells, n, m, (single and lanes.ROWS) or PLAIN_ROWS)
-    form, like = _form(pair, diagonal, penalty, single), _SINGLES if single else _DOUBLES
-    striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
-    table = lay_out(
-        pair.kernel, diagonal, *striped, like, query, reference, lo, hi, penalty, shape.width,
-        shape.group, True, ends.open_begin, ends.open_end,
-    )  # fmt: skip
-    strips = min(shape.group, len(table.base))
-    marks = np.empty(strips * shape.rows * min(shape.width, n + m - 1) // 4, np.uint8)
-    _sweep(form, table, shape, marks, threads, progress)
-    column, total = _end_of(table)
+    laid = _laid_out(pair, diagonal, window, penalty, ends, single, True)
+    at_once = laid.cut.whole and not ends.open_end
+    if at_once:
+        frames = _trace(laid, len(pair.x) - 1, progress)
+        total = _end_of(laid.table)[1]
+    else:
+        _sweep(laid, threads, progress)
+        column, total = _end_of(laid.table)
     if total == math.inf:
-        return None, table.unit
-    frames = _trace(form, table, shape, marks, column, progress)
+        return None, laid.table.unit
+    if not at_once:
+        frames = _trace(laid, column, progress)
     if ends.open_begin:
         frames = _from_last_start(pair, frames)
+    from mmalign_cli.kernels.strips import weigh
+
     costs, weights = np.empty((2, len(frames)))
-    kernel.weigh(pair.kernel, diagonal, reference, query, frames, costs, weights)
-    return Found(frames, weights, costs, total, _SINGLE if single else _DOUBLE), table.unit
+    weigh(pair.kernel, diagonal, pair.x, pair.y, frames, costs, weights)
+    precision = _SINGLE if single else _DOUBLE
+    return Found(frames, weights, costs, total, precision), laid.table.unit
+
+
+def find_total(
+    pair: Comparable,
+    diagonal: int,
+    window: Window,
+    penalty: float,
+    ends: Ends,
+    threads: int,
+    progress: runtime.Progress,
+) -> float:
+    """Return the least cost alone; arguments as in `find_path`.
+
+    In float32 its sums are rounded tile by tile: by some 1e-6 of them, integers not at all.
+    """
+    if window.n_cells > _SMALL:
+        total, unit = _find_total(pair, diagonal, window, penalty, ends, True, threads, progress)
+        if _frames_suffice(pair.kernel, total / unit, len(pair.x) + len(pair.y)):
+            return total
+    return _find_total(pair, diagonal, window, penalty, ends, False, threads, progress)[0]
+
+
+def _find_total(
+    pair: Comparable,
+    diagonal: int,
+    window: Window,
+    penalty: float,
+    ends: Ends,
+    single: bool,
+    threads: int,
+    progress: runtime.Progress,
+) -> tuple[float, float]:
+    laid = _laid_out(pair, diagonal, window, penalty, ends, single, False)
+    _sweep(laid, threads, progress)
+    return _end_of(laid.table)[1], laid.table.unit
+
+
+@dataclass(frozen=True, eq=False)
+class _LaidOut:
+    """A table and how it is cut.
+
+    Parameters
+    ----------
+    form : Form
+    table : Table
+    cut : Cut
+    marks : ndarray, uint8
+        Room for the winners of one group and width.
+    """
+
+    form: Form
+    table: Table
+    cut: Cut
+    marks: Marks
+
+
+def _laid_out(
+    pair: Comparable,
+    diagonal: int,
+    window: Window,
+    penalty: float,
+    ends: Ends,
+    single: bool,
+    keep: bool,
+) -> _LaidOut:
+    """Lay a table out in float32 or float64, with room or not for what the path needs."""
+    runtime.prepare_kernels()
+    from mmalign_cli.kernels import lanes
+    from mmalign_cli.kernels.table import lay_out
+
+    n, m = len(pair.y), len(pair.x)
+    lo, hi = _EVERYTHING if window.holds_all(n) else _allowed_columns(window, n)
+    shape = cut(window.n_cells, n, m, (single and lanes.ROWS) or PLAIN_ROWS)
+    form = _form(pair.kernel, pair.x.shape[1], diagonal, penalty > 0, single)
+    like = _SINGLES if single else _DOUBLES
+    striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
+    table = lay_out(
+        pair.kernel, diagonal, *striped, like, pair.y, pair.x, lo, hi, penalty, shape.width,
+        shape.group, keep, ends.open_begin, ends.open_end,
+    )  # fmt: skip
+    strips = min(shape.group, len(table.base)) if keep else 0
+    marks = np.empty(strips * shape.rows * min(shape.width, n + m - 1) // 4, np.uint8)
+    return _LaidOut(form, table, shape, marks)
 
 
 def _from_last_start(pair: Comparable, frames: IntArray) -> IntArray:
@@ -319,14 +394,20 @@ def _from_last_start(pair: Comparable, frames: IntArray) -> IntArray:
 def _is_exact_enough(metric: int, found: Found, penalty: float, unit: float) -> bool:
     """Tell whether float32 can have missed the least cost by a relative 1e-6 at most.
 
-    What its rounding changed along one path is known. Rounding of the frames alone makes about
-    ``4 e sqrt(c)``, of a sum c of squares, or ``4 e sqrt(n)`` of n differences.
+    What its rounding changed along one path is known.
     """
     along = found.along(penalty)
     if along == found.total:
         return True
-    scaled = along / unit
-    rounding = (
-        4 * 2.0**-24 * math.sqrt(scaled if metric == codes.SQEUCLIDEAN else len(found.frames))
+    close = abs(along - found.total) <= 3e-7 * along
+    return close and _frames_suffice(metric, along / unit, len(found.frames))
+
+
+def _frames_suffice(metric: int, scaled: float, steps: int) -> bool:
+    """Tell whether rounding the frames to float32 changes the cost by a relative 1e-6 at most.
+
+    It makes about ``4 e sqrt(c)``, of a sum c of squares, or ``4 e sqrt(n)`` of n differences.
+    """
+    return 4 * 2.0**-24 * math.sqrt(scaled if metric == codes.SQEUCLIDEAN else steps) <= (
+        1e-6 * scaled
     )
-    return abs(along - found.total) <= 3e-7 * along and rounding <= 1e-6 * scaled

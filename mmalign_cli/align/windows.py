@@ -30,11 +30,14 @@ class Window:
         Row i holds the columns ``lo[i] <= j < hi[i]``.
     mask : ndarray, shape (n, m) or (0, 0)
         False where a cell of that range may not be used; empty where all may.
+    full : bool
+        It was made to hold all cells.
     """
 
     lo: IntArray
     hi: IntArray
     mask: BoolArray
+    full: bool = False
 
     @property
     def n_cells(self) -> int:
@@ -43,7 +46,9 @@ class Window:
 
     def holds_all(self, m: int) -> bool:
         """Tell whether it holds all cells of rows of `m` columns."""
-        return not self.mask.size and bool((self.lo == 0).all() and (self.hi == m).all())
+        return self.full or (
+            not self.mask.size and bool((self.lo == 0).all() and (self.hi == m).all())
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def _clipped(low: Float64Array, high: Float64Array, m: int) -> Window:
 
 def everything(n: int, m: int) -> Window:
     """Return the window without restriction."""
-    return Window(np.zeros(n, dtype=np.int64), np.full(n, m, dtype=np.int64), NO_MASK)
+    return Window(np.zeros(n, dtype=np.int64), np.full(n, m, dtype=np.int64), NO_MASK, True)
 
 
 def part(window: Window, rows: slice, columns: slice) -> Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 
 from numba import types
@@ -51,7 +52,12 @@ class Form:
 
     @property
     def _numba_type_(self) -> FormType:
-        return FormType(self)
+        return _type_of(self)
+
+
+@functools.cache
+def _type_of(form: Form) -> FormType:
+    return FormType(form)
 
 
 @register_model(FormType)

@@ -177,16 +177,14 @@ def _walk(form, marks, rows, s0, g0, g1, i, j, path, at):
 
 
 @njit(nogil=True, cache=True)
-def trace(form, table, marked, marks, i, j, path, at, most):
+def trace(form, table, marks, i, j, path, at, most):
     """Follow the path back from cell (i, j), some tiles of it.
 
     Parameters
     ----------
     form : Form
     table : Table
-        Whose borders and last rows were kept.
-    marked : bool
-        Whether `marks` hold the whole table already, as its only tile.
+        Whose borders and last rows were kept; if it is a single tile it need not have been swept.
     marks : ndarray, uint8
         Room for the bits of one group of strips over one width.
     i, j : int
@@ -208,9 +206,8 @@ def trace(form, table, marked, marks, i, j, path, at, most):
     while i >= 0 and j >= 0 and cells < most:
         s0 = i // rows // table.group * table.group
         g0 = (i + j) // table.width * table.width
-        g1 = table.span[-1, 1] if marked else i + j + 1
-        if not marked:
-            cells += advance(form, table, s0, i // rows + 1, g0, g1, not marked, marks)
+        g1 = i + j + 1
+        cells += advance(form, table, s0, i // rows + 1, g0, g1, True, marks)
         i, j, at = _walk(form, marks, rows, s0, g0, g1, i, j, path, at)
     return i, j, at
 

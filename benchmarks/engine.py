@@ -1,0 +1,266 @@
+"""The DTW engine beside the libraries that people use: ratios of medians, in one run.
+
+python benchmarks/engine.py [--quick] [--output FOLDER]
+
+Programs take turns, so that a slow moment of a shared machine meets them all, and what is counted
+is the processor time of their thread (of threads, time on the clock). A ratio is the fastest
+peer's median by ours. With --output, results go to bench.json and bench.png there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from peers import Array, Program, Run, installed, ours
+
+DIMS = (1, 2, 3, 6, 13, 40, 128)
+FRAMES = (100, 500, 1000, 4000, 20_000)
+SECONDS_A_CASE = 6.0
+"""Measuring a case ends when all programs together have taken this long."""
+LONGEST_CALL_S = 8.0
+"""A peer is left out of cases where one call is expected to take longer."""
+LARGEST_TABLE = 4 * 2**30
+GOALS = {
+    ("distance", 1, 4000): 45.0,
+    ("path", 1, 4000): 60.0,
+    ("path", 13, 4000): 18.0,
+    ("path", 40, 4000): 9.0,
+    ("path", 1, 500): 12.0,
+}
+
+Result: TypeAlias = dict[str, Any]
+Clock: TypeAlias = Callable[[], float]
+
+
+def walks(n: int, d: int, seed: int = 0) -> tuple[Array, Array]:
+    """Return two random walks."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, d)).cumsum(0), rng.standard_normal((n, d)).cumsum(0)
+
+
+def in_turn(
+    runs: dict[str, Run], x: Array, y: Array, seconds: float, clock: Clock = time.thread_time
+) -> dict[str, float]:
+    """Return the median time of each program in seconds."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    spent, rounds = 0.0, 0
+    while rounds < 3 or (spent < seconds and rounds < 400):
+        for name, run in runs.items():
+            # Of a fast program several calls in turn: one is over before the caches are warm.
+            for _ in range(1 if rounds and times[name][0] > 0.05 else 3):
+                start = clock()
+                run(x, y)
+                took = clock() - start
+            times[name].append(took)
+            spent += took
+        rounds += 1
+        if spent > 6 * seconds:
+            break
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def measure(
+    kind: str, d: int, n: int, peers: dict[str, Program], rates: dict[tuple[str, str, int], float],
+    seconds: float,
+) -> Result:  # fmt: skip
+    """Measure one case; `rates` (cells a second) tell which peers to spare, and are updated."""
+    x, y = walks(n, d)
+    runs: dict[str, Run] = {"mmalign": getattr(ours(), kind)}
+    for name, program in peers.items():
+        run = getattr(program, kind)
+        expected = n * n / rates.get((name, kind, d), math.inf)
+        fits = kind == "distance" or n * n * program.bytes_a_cell <= LARGEST_TABLE
+        if run is not None and fits and expected <= LONGEST_CALL_S:
+            runs[name] = run
+    for run in runs.values():
+        run(*walks(20, d))  # compiles
+        run(*walks(300, d))
+    medians = in_turn(runs, x, y, seconds)
+    rates.update({(name, kind, d): n * n / took for name, took in medians.items()})
+    others = {name: took for name, took in medians.items() if name != "mmalign"}
+    best = min(others, key=others.__getitem__) if others else None
+    return {
+        "kind": kind,
+        "d": d,
+        "n": n,
+        "seconds": medians,
+        "gcells": n * n / medians["mmalign"] / 1e9,
+        "best_peer": best,
+        "ratio": None if best is None else others[best] / medians["mmalign"],
+    }
+
+
+def report(result: Result) -> None:
+    """Print one line of a case."""
+    goal = GOALS.get((result["kind"], result["d"], result["n"]))
+    verdict = ""
+    if goal is not None and result["ratio"] is not None:
+        verdict = f"  goal {goal:.0f}: {'met' if result['ratio'] >= goal else 'MISSED'}"
+    peer = f"{result['ratio']:7.1f} x {result['best_peer']}" if result["best_peer"] else ""
+    case = f"{result['kind']:<9} d={result['d']:<4} n={result['n']:<6}"
+    took = result["seconds"]["mmalign"]
+    print(
+        f"{case} {took * 1e3:9.3f} ms {result['gcells']:7.2f} Gcells/s {peer}{verdict}", flush=True
+    )
+
+
+def compare(
+    title: str, runs: dict[str, Run], x: Array, y: Array, seconds: float, clock: Clock
+) -> Result:
+    """Measure variants of our own engine in turn, and print each beside the first."""
+    for run in runs.values():
+        run(x, y)
+    medians = in_turn(runs, x, y, seconds, clock)
+    first = next(iter(medians.values()))
+    print(title)
+    for name, took in medians.items():
+        print(f"  {name:<28}{took * 1e3:9.3f} ms  {first / took:6.2f} times the first", flush=True)
+    return {"title": title, "seconds": medians}
+
+
+def variants(seconds: float) -> list[Result]:
+    """Return how patterns, bands, threads and the plain loop fare."""
+    from mmalign_cli.align.windows import sakoe_chiba
+
+    x, y = walks(4000, 1)
+    band = sakoe_chiba(4000, 4000, 200)
+    results = [
+        compare(
+            "n = 4000, d = 1: step patterns and a band of 10 %, "
+            f"{band.n_cells / 16e6:.3f} of the cells",
+            {
+                "symmetric1": ours().path or _never,
+                "symmetric2": ours(step="symmetric2").path or _never,
+                "band": ours(window=band).path or _never,
+            },
+            x, y, seconds, time.thread_time,
+        )
+    ]  # fmt: skip
+    full, banded = (results[0]["seconds"][name] for name in ("symmetric1", "band"))
+    print(
+        f"  rate per cell of the band     {full / banded * band.n_cells / 16e6:.2f} of the table's"
+    )
+    for n, d in ((4000, 1), (20_000, 1), (20_000, 13)):
+        x, y = walks(n, d)
+        runs = {f"{k} threads": ours(threads=k).path or _never for k in (1, 2)}
+        results.append(
+            compare(f"n = {n}, d = {d}: threads", runs, x, y, seconds, time.perf_counter)
+        )
+    return results
+
+
+def _never(x: Array, y: Array) -> object:
+    raise NotImplementedError
+
+
+def peak(n: int, d: int) -> tuple[float, float]:
+    """Return the seconds and the peak memory in bytes of one pair, in a process of its own."""
+    code = (
+        "import resource, sys, time; sys.path.insert(0, 'benchmarks');"
+        "from engine import walks; from mmalign_cli.align.dtw import dtw;"
+        f"x, y = walks({n}, {d}); dtw(*walks(300, {d}));"
+        "t = time.perf_counter(); dtw(x, y, threads=1); t = time.perf_counter() - t;"
+        "print(t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    took, used = map(float, subprocess.check_output([sys.executable, "-c", code]).split())
+    return took, used
+
+
+def growth(sizes: tuple[int, ...], d: int) -> Result:
+    """Print how time and peak memory grow: the slopes of log against log."""
+    base = peak(400, d)[1]
+    rows = [(n, *peak(n, d)) for n in sizes]
+    print(f"growth, d = {d}, one thread: n, seconds, Gcells/s, bytes above a short pair")
+    for n, took, used in rows:
+        print(f"  {n:<8}{took:9.3f} s {n * n / took / 1e9:7.2f} {(used - base) / 2**20:9.1f} MB")
+    logs = np.log([[n, took, max(used - base, 1)] for n, took, used in rows])
+    slopes = [float(np.polyfit(logs[:, 0], logs[:, k], 1)[0]) for k in (1, 2)]
+    million = math.exp(np.polyval(np.polyfit(logs[:, 0], logs[:, 1], 1), math.log(1e6)))
+    print(f"  slopes: time {slopes[0]:.2f}, memory {slopes[1]:.2f}; n = 1,000,000: {million:.0f} s")
+    return {"d": d, "rows": rows, "base_bytes": base, "slopes": slopes, "million_s": million}
+
+
+def picture(results: list[Result], folder: Path) -> None:
+    """Draw the ratios over n, a line for each number of dimensions."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    for axis, kind in zip(axes, ("distance", "path"), strict=True):
+        for d in DIMS:
+            points = [
+                (r["n"], r["ratio"])
+                for r in results
+                if (r["kind"], r["d"]) == (kind, d) and r["ratio"] is not None
+            ]
+            if points:
+                axis.loglog(*zip(*points, strict=True), "o-", label=f"d = {d}")
+        axis.set(title=f"DTW {kind}", xlabel="frames of each series")
+        axis.grid(True, which="both", alpha=0.3)
+        axis.axhline(1, color="black", linewidth=0.8)
+    axes[0].set_ylabel("times as fast as the fastest peer")
+    axes[1].legend()
+    figure.savefig(folder / "bench.png", dpi=120)
+
+
+def machine() -> dict[str, Any]:
+    """Name the machine."""
+    from mmalign_cli.kernels import lanes
+
+    model = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    return {"processor": model, "python": platform.python_version(), "lanes": lanes.LANES}
+
+
+def main() -> None:
+    """Run all cases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="only the cases that have a goal")
+    parser.add_argument("--long", action="store_true", help="also pairs of 100,000 frames")
+    parser.add_argument("--output", type=Path, help="a folder for bench.json and bench.png")
+    options = parser.parse_args()
+    peers, missing = installed()
+    if missing:
+        print(f"not installed, left out: {', '.join(missing)}")
+    print(json.dumps(machine()))
+    rates: dict[tuple[str, str, int], float] = {}
+    cases = [
+        (kind, d, n) for kind in ("distance", "path") for d in DIMS for n in FRAMES
+        if not options.quick or (kind, d, n) in GOALS
+    ]  # fmt: skip
+    seconds = SECONDS_A_CASE / 2 if options.quick else SECONDS_A_CASE
+    results = []
+    for kind, d, n in cases:
+        results.append(measure(kind, d, n, peers, rates, seconds))
+        report(results[-1])
+    others = variants(seconds)
+    sizes = (5000, 10_000, 20_000, 100_000) if options.long else (5000, 10_000, 20_000)
+    grown = [growth(sizes, d) for d in (1, 12)]
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
+        everything = {"machine": machine(), "cases": results, "variants": others, "growth": grown}
+        (options.output / "bench.json").write_text(json.dumps(everything, indent=1) + "\n")
+        picture(results, options.output)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"largest process: {used:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
