@@ -151,9 +151,9 @@ def local_costs(x: FloatArray, y: FloatArray, metric: str, subject: str = "dtw")
 
     pair = comparable(x, y, metric, subject)
     out = np.empty((len(x), len(y)))
-    kernel.local_rows(
-        pair.kernel, np.ascontiguousarray(pair.x), np.ascontiguousarray(pair.y.T), out
-    )
+    reference = np.ascontiguousarray(pair.x, dtype=np.float64)
+    query = np.ascontiguousarray(pair.y.T, dtype=np.float64)
+    kernel.local_rows(pair.kernel, reference, query, out)
     return out * pair.scale
 
 

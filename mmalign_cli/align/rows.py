@@ -87,7 +87,8 @@ def find_path(
     from mmalign_cli.kernels import dtw as kernel
 
     n, m = len(pair.x), len(pair.y)
-    x, yt = np.ascontiguousarray(pair.x), np.ascontiguousarray(pair.y.T)
+    x = np.ascontiguousarray(pair.x, dtype=np.float64)
+    yt = np.ascontiguousarray(pair.y.T, dtype=np.float64)
     steps = _step_arrays(pattern, penalty)
     widths = window.hi - window.lo
     offsets = np.cumsum(widths) - widths

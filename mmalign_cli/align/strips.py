@@ -19,7 +19,7 @@ from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.waves import in_waves
 from mmalign_cli.align.windows import Window
 from mmalign_cli.kernels import codes
-from mmalign_cli.model import Float64Array, IntArray
+from mmalign_cli.model import Float64Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from mmalign_cli.kernels.forms import Form
@@ -31,6 +31,7 @@ _FAR = 2**30
 _SINGLE, _DOUBLE = 1e-6, 1e-9
 _SMALL = 2**15
 """Cells up to which float64 costs no time that matters."""
+_FRAMES_AT_ONCE = 4096
 _BLOCKS_A_THREAD = 5
 _LEAST_EFFORT = 1e7
 """Cells of one dimension, about a millisecond, that are worth a thread."""
@@ -191,16 +192,18 @@ def lay_out(
     centre, scale = _frame_of_reference(query, reference) if single else (0.0, 1.0)
     degree = 2 if pair.kernel == codes.SQEUCLIDEAN else 1
 
-    x = np.zeros((dims, strips * rows), kind)
-    x[:, :n] = ((query - centre) * scale).T
     slots = _positions(form, rows)
-    x = np.ascontiguousarray(
-        x.reshape(dims, strips, rows)[:, :, ::-1][:, :, slots].transpose(1, 0, 2)
-    )
+    x = np.zeros((strips, dims, rows), kind)
+    for s in range(strips):  # strip by strip, and frames in blocks: long streams are large
+        part = np.zeros((rows, dims), kind)
+        part[: n - s * rows] = (query[s * rows : (s + 1) * rows] - centre) * scale
+        x[s] = part[::-1][slots].T
     stride = m + 3 * rows + 128
     stride += 16 * (1 - stride // 16 % 2) + (-stride) % 16  # an odd number of cache lines
     y = np.full((dims, stride), np.inf, kind)
-    y[:, rows - 1 : rows - 1 + m] = ((reference - centre) * scale).T
+    for j in range(0, m, _FRAMES_AT_ONCE):
+        part = (reference[j : j + _FRAMES_AT_ONCE] - centre) * scale
+        y[:, rows - 1 + j : rows - 1 + j + len(part)] = part.T
     if form.striped:
         y, stride = _dealt(y), stride * lanes.LANES
 
@@ -230,12 +233,13 @@ def lay_out(
     return Strips(form, table, shape, marks, n, m, scale**-degree)
 
 
-def _frame_of_reference(x: Float64Array, y: Float64Array) -> tuple[Float64Array | float, float]:
+def _frame_of_reference(x: FloatArray, y: FloatArray) -> tuple[Float64Array | float, float]:
     """Return what to subtract and what to multiply by, so that float32 loses least.
 
     Differences of frames do not change with the first; the second is a power of two.
     """
-    low, high = np.minimum(x.min(0), y.min(0)), np.maximum(x.max(0), y.max(0))
+    low = np.minimum(x.min(0), y.min(0)).astype(np.float64)
+    high = np.maximum(x.max(0), y.max(0)).astype(np.float64)
     half = float((high - low).max()) / 2
     return (low + high) / 2, 2.0 ** -math.frexp(half)[1] if half > 0 else 1.0
 
