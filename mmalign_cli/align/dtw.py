@@ -122,9 +122,17 @@ def dtw(
     if found is None:
         raise AlignmentError(subject, "no warping path satisfies the window and the step pattern")
     cost = _path_cost(pair, found, pattern, penalty)
-    kept = accumulated * pair.scale if keep_accumulated else None
+    if keep_accumulated:
+        accumulated *= pair.scale
     total = found.total * pair.scale
-    return Warp(found.frames, found.weights, cost, total, found.precision, kept)
+    return Warp(
+        found.frames,
+        found.weights,
+        cost,
+        total,
+        found.precision,
+        accumulated if keep_accumulated else None,
+    )
 
 
 def _fast_weight(pattern: StepPattern, window: Window, penalty: float, ends: Ends) -> int | None:
@@ -154,7 +162,8 @@ def local_costs(x: FloatArray, y: FloatArray, metric: str, subject: str = "dtw")
     reference = np.ascontiguousarray(pair.x, dtype=np.float64)
     query = np.ascontiguousarray(pair.y.T, dtype=np.float64)
     kernel.local_rows(pair.kernel, reference, query, out)
-    return out * pair.scale
+    out *= pair.scale
+    return out
 
 
 def smallest_radius(name: str, n: int, m: int, step: str, ends: Ends = CLOSED) -> int | None:
@@ -183,6 +192,11 @@ def smallest_radius(name: str, n: int, m: int, step: str, ends: Ends = CLOSED) -
     return low
 
 
+def takes_strips(step: str, window: Window, penalty: float, ends: Ends) -> bool:
+    """Tell whether the fast road can be taken, for a table that need not be kept."""
+    return _fast_weight(step_pattern(step), window, penalty, ends) is not None
+
+
 def bytes_needed(
     n: int,
     m: int,
@@ -190,6 +204,7 @@ def bytes_needed(
     *,
     step: str,
     window: Window,
+    n_cells: int,
     penalty: float = 0.0,
     ends: Ends = CLOSED,
     keep_accumulated: bool = False,
@@ -202,10 +217,11 @@ def bytes_needed(
         Frames of reference and query, and their dimensions.
     step, window, penalty, ends, keep_accumulated
         As in `dtw`.
+    n_cells : int
+        Cells of the window, or of the band in it that is searched.
     """
-    copies = 8 * d * (n + m) + 128 * (n + m)
-    weight = _fast_weight(step_pattern(step), window, penalty, ends)
-    if weight is not None and not keep_accumulated:
-        return copies + strips.bytes_needed(window.n_cells, n, m, d)
-    table = 16 * n * m if keep_accumulated else 0
-    return copies + table + rows.bytes_needed(window.n_cells, n, m)
+    path = 128 * (n + m)
+    if takes_strips(step, window, penalty, ends) and not keep_accumulated:
+        return path + strips.bytes_needed(n_cells, n, m, d)
+    table = 8 * n * m if keep_accumulated else 0
+    return path + 8 * d * (n + m) + table + rows.bytes_needed(n_cells, n, m)

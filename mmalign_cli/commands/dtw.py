@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,8 @@ from mmalign_cli.commands.options import (
 from mmalign_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from mmalign_cli.align.plan import Plan
     from mmalign_cli.model import Alignment, Array, Stream
-    from mmalign_cli.pipeline.dtw import Plan
     from mmalign_cli.pipeline.streams import Loaded
     from mmalign_cli.write.atomic import Outputs
 
@@ -80,6 +81,11 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
 @click.option("--open-begin", is_flag=True, help="QUERY may begin anywhere in REFERENCE.")
 @click.option("--open-end", is_flag=True, help="QUERY may end anywhere in REFERENCE.")
 @click.option(
+    "--approximate/--exact",
+    default=None,
+    help="Search a band round a coarse path (--radius R) / all cells [exact up to a minute].",
+)
+@click.option(
     "--seed",
     type=click.IntRange(min=0),
     metavar="N",
@@ -100,10 +106,13 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
     specs = parse_streams([reference, query], parameters)
     dry_run = parameters.pop("dry_run")
     _check(parameters)
+    if parameters["approximate"] and targets.cost is not None:
+        raise UsageError("--cost", "needs the whole table", "leave out --approximate or --cost")
     inputs = [spec.path for spec in specs]
     mask = [parameters["window"]] if parameters["window"].endswith(".npy") else []
     targets.check([*inputs, *mask], run.force)
 
+    from mmalign_cli.align.plan import plan
     from mmalign_cli.pipeline import dtw as stages
     from mmalign_cli.pipeline.streams import load_streams
 
@@ -114,7 +123,8 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
         run.note(streams)
         if dry_run:
             window = stages.window_of(streams, settings)
-            _say_plan(stages.plan_dtw(streams, settings, window, False))
+            request = stages.request_of(streams, settings, window, targets.cost is not None)
+            _say_plan(plan(request), targets.as_json)
             return
         targets.check_aligned([item.original for item in loaded], inputs, run.force)
         alignment, warp = stages.align_dtw(
@@ -143,14 +153,27 @@ def _check(parameters: dict[str, Any]) -> None:
     check_slope(parameters["max_slope"])
     if parameters["radius"] is not None:
         parse_radius(parameters["radius"])
+    if parameters["approximate"] and parameters["window"] != "none":
+        raise UsageError(
+            "--approximate", f"has a band of its own: no --window {parameters['window']}"
+        )
 
 
-def _say_plan(plan: Plan) -> None:
+def _say_plan(plan: Plan, as_json: bool) -> None:
+    from mmalign_cli.align.plan import ROADS
+    from mmalign_cli.pipeline.dtw import format_seconds
     from mmalign_cli.runtime import format_size
 
+    if as_json:
+        click.echo(json.dumps(vars(plan)))
+        return
     n, m = plan.frames
     click.echo(f"{n} x {m} frames of {plan.dims} dimensions")
-    click.echo(f"{plan.cells} cells, {format_size(plan.bytes)} of memory")
+    click.echo(f"{plan.road}: {ROADS[plan.road].help}")
+    seconds = format_seconds(plan.seconds)
+    click.echo(f"{plan.cells} cells, {format_size(plan.bytes)} of memory, about {seconds}")
+    if not plan.is_exact:
+        click.echo(f"an exact search takes about {format_seconds(plan.exact_seconds)}: --exact")
 
 
 def write_alignment(

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align.dtw import Warp, bytes_needed, dtw, smallest_radius
+from mmalign_cli.align import multiscale
+from mmalign_cli.align.dtw import Warp, dtw, smallest_radius
 from mmalign_cli.align.metrics import metric_named
+from mmalign_cli.align.plan import Plan, Request, bytes_of, plan
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.time_maps import time_maps
@@ -43,21 +45,12 @@ class DtwSettings:
     penalty: float = 0.0
     open_begin: bool = False
     open_end: bool = False
+    approximate: bool | None = None
 
     @property
     def ends(self) -> Ends:
         """The boundary conditions."""
         return Ends(self.open_begin, self.open_end)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an alignment will take, from shapes alone."""
-
-    frames: tuple[int, int]
-    dims: int
-    cells: int
-    bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,17 +70,18 @@ class Costs:
     aligned: Float64Array
 
 
-def plan_dtw(
+def request_of(
     streams: Sequence[Stream], settings: DtwSettings, window: Window, with_costs: bool
-) -> Plan:
-    """Return what DTW of two streams will take."""
-    n, m, d = streams[0].n_frames, streams[1].n_frames, streams[0].n_dims
-    need = bytes_needed(
-        n, m, d, step=settings.step, window=window, penalty=settings.penalty, ends=settings.ends,
-        keep_accumulated=with_costs,
+) -> Request:
+    """Return what the planner of `mmalign_cli.align.plan` wants to know."""
+    radius = multiscale.USUAL_RADIUS
+    if settings.approximate and settings.radius is not None:
+        radius = _radius_frames(streams, parse_radius(settings.radius))
+    return Request(
+        streams[0].n_frames, streams[1].n_frames, streams[0].n_dims, settings.step, window,
+        settings.penalty, settings.ends, with_costs, settings.approximate, radius,
+        runtime.threads(), sum(s.values.nbytes + 8 * s.n_frames for s in streams),
     )  # fmt: skip
-    extra = 8 * (n + m) ** 2 if with_costs else 0
-    return Plan((n, m), d, window.n_cells, need + extra)
 
 
 def window_of(streams: Sequence[Stream], settings: DtwSettings) -> Window:
@@ -104,7 +98,7 @@ def window_of(streams: Sequence[Stream], settings: DtwSettings) -> Window:
             hint = f"for example --window {settings.window} --radius 10%"
             raise UsageError("--radius", f"--window {settings.window} needs a radius", hint)
         return BANDS[settings.window](n, m, _radius_frames(streams, parse_radius(settings.radius)))
-    if settings.radius is not None:
+    if settings.radius is not None and not settings.approximate:
         raise UsageError("--radius", f"means nothing with --window {settings.window}")
     if settings.window == "itakura":
         return itakura(n, m, settings.max_slope)
@@ -158,30 +152,46 @@ def align_dtw(
     metric, warnings = _metric(reference, query, settings)
     pattern = step_pattern(settings.step)
     window = window_of(streams, settings)
-    plan = plan_dtw(streams, settings, window, keep_costs)
-    hint = "use --window slanted --radius 10%, or fewer frames (hop=, start=, end=)"
-    runtime.require_memory(plan.bytes, max_memory, subject, hint)
+    request = request_of(streams, settings, window, keep_costs)
+    chosen = plan(request)
+    runtime.require_memory(chosen.bytes, max_memory, subject, _way_out(request))
+    question = multiscale.Question(
+        metric, settings.step, settings.penalty, settings.ends, runtime.threads(), subject
+    )
+    found: dict[str, Any] = {}
     try:
-        warp = dtw(
-            reference.values,
-            query.values,
-            metric=metric,
-            step=settings.step,
-            window=window,
-            penalty=settings.penalty,
-            ends=settings.ends,
-            keep_accumulated=keep_costs,
-            threads=runtime.threads(),
-            subject=subject,
-            progress=progress,
-        )
+        if chosen.is_exact:
+            warp = dtw(
+                reference.values,
+                query.values,
+                **vars(question),
+                window=window,
+                keep_accumulated=keep_costs,
+                progress=progress,
+            )
+        else:
+
+            def require(band: Window) -> None:
+                need = bytes_of(request, band.n_cells)
+                runtime.require_memory(need, max_memory, subject, _way_out(request))
+
+            warp, window, search = multiscale.approximate(
+                reference.values,
+                query.values,
+                question,
+                radius=request.radius,
+                require=require,
+                progress=progress,
+            )
+            found = {"approximate": True, "approximation": vars(search)}
+            warnings += _how_approximate(search, chosen)
     except AlignmentError as error:
         raise _why_infeasible(error, reference.n_frames, query.n_frames, settings) from None
     verify_warp(warp, pattern, window, settings.ends, reference.n_frames, query.n_frames)
     path = path_of(warp.frames, streams)
     alignment = Alignment(
         method="dtw",
-        parameters=_parameters(settings, metric),
+        parameters={**_parameters(settings, metric), **found},
         streams=(reference.info(), query.info()),
         path=path,
         time_maps=time_maps(path, [reference.name, query.name]),
@@ -189,6 +199,35 @@ def align_dtw(
         warnings=(*stream_warnings(streams), *warnings),
     )
     return alignment, warp
+
+
+def _way_out(request: Request) -> str:
+    """Say what would need less memory."""
+    fewer = "fewer frames (hop=, start=, end=)"
+    if request.keep_costs:
+        return f"leave out --cost: it holds whole matrices; or {fewer}"
+    if request.approximate:
+        return f"use a smaller --radius, or {fewer}"
+    return f"use --window slanted --radius 10%, --approximate, or {fewer}"
+
+
+def _how_approximate(search: multiscale.Search, chosen: Plan) -> tuple[str, ...]:
+    """Say that the answer is approximate, and by how much its band was touched."""
+    if search.cell_share == 1:
+        return ()
+    band = (
+        f"{search.cell_share:.2%} of the cells, {search.radius_frames} frames round a coarse path"
+    )
+    touch = f"{search.border_share:.2%} of the steps touch its border"
+    exact = f"the exact search takes about {format_seconds(chosen.exact_seconds)}: --exact"
+    return (f"approximate: the best path in a band ({band}; {touch}); {exact}",)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration for people: ``0.2 s``, ``4 min``, ``3 h``."""
+    if seconds < 90:
+        return f"{max(seconds, 0.1):.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
 
 
 def _require_comparable(reference: Stream, query: Stream) -> None:
@@ -262,7 +301,7 @@ def describe(loaded: Loaded) -> dict[str, Any]:
     stream = loaded.stream
     gaps = np.diff(stream.times)
     every = everything(stream.n_frames, stream.n_frames)
-    plan = plan_dtw([stream, stream], DtwSettings(), every, False)
+    expected = plan(request_of([stream, stream], DtwSettings(), every, False))
     return {
         "name": stream.name,
         "source": stream.source,
@@ -279,6 +318,8 @@ def describe(loaded: Loaded) -> dict[str, Any]:
         "longest_gap": float(gaps.max()) if len(gaps) else 0.0,
         "smallest": float(stream.values.min()),
         "largest": float(stream.values.max()),
-        "dtw_cells": plan.cells,
-        "dtw_bytes": plan.bytes,
+        "dtw_road": expected.road,
+        "dtw_cells": expected.cells,
+        "dtw_bytes": expected.bytes,
+        "dtw_seconds": expected.seconds,
     }
