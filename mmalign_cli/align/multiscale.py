@@ -28,7 +28,7 @@ from mmalign_cli.errors import AlignmentError
 from mmalign_cli.model import FloatArray, IntArray
 from mmalign_cli.runtime import Progress, silent
 
-USUAL_RADIUS = 512
+USUAL_RADIUS = 256
 """Frames, at every level."""
 _COARSEST_CELLS = 2**27
 _FINER = 4

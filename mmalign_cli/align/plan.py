@@ -135,10 +135,7 @@ def plan(request: Request) -> Plan:
     if r.approximate or (r.approximate is None and too_long):
         cells, last = multiscale.cells_expected(r.n, r.m, r.radius)
         need = bytes_of(r, last)
-        if len(multiscale.levels(r.n, r.m)) > 1:
-            need += _stream_bytes(r) // 2  # averaged streams
-        road = ROADS["multiscale" if takes_strips(r.step, r.window, r.penalty, r.ends) else "rows"]
-        seconds = _shared(road.seconds(cells, r.dims), "multiscale", r.threads)
+        seconds = ROADS["multiscale" if fast else "rows"].seconds(cells, r.dims)
         return Plan("multiscale", (r.n, r.m), r.dims, cells, need, seconds, exact_s)
     need = bytes_of(r, cells)
     return Plan(exact, (r.n, r.m), r.dims, cells, need, exact_s, exact_s)

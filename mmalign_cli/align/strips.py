@@ -96,7 +96,8 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     best = (24.0 * n_cells) ** (1 / 3)
     wanted = min(best, max(2.0 * rows, 12.0 * n_cells / _KEPT_BYTES))
     width = 2 ** math.ceil(math.log2(wanted))
-    return Cut(rows, width, max(1, width // rows), False)
+    least = 4 * strips * n_columns // _KEPT_BYTES  # a narrow band, but whole rows are kept
+    return Cut(rows, width, max(1, width // rows, least), False)
 
 
 def _allowed_columns(window: Window, n_rows: int) -> tuple[IntArray, IntArray]:

@@ -157,8 +157,9 @@ def _log_bands(stream: Stream, hop: Fraction) -> Float64Array:
     rate = float(_rate(stream))
     n_fft = 1 << (round(SPEECH_WINDOW_S * rate) - 1).bit_length()
     mel = mel_filters(sr=rate, n_fft=n_fft, n_mels=N_BANDS, fmin=LOWEST_HZ, dtype=np.float64)
-    chunks = [(mel @ s**2).T for _, s in _spectra(stream, hop, SPEECH_WINDOW_S, n_fft)]
-    power = np.concatenate(chunks)
+    power = np.empty((1 + stream.n_frames // int(_rate(stream) * hop), N_BANDS))
+    for frames, spectrum in _spectra(stream, hop, SPEECH_WINDOW_S, n_fft):
+        power[frames] = (mel @ spectrum**2).T
     power /= max(SILENCE * float(power.mean()), _TINY)
     np.log1p(power, out=power)
     return power
@@ -200,14 +201,18 @@ def _rise(rows: Float64Array) -> Float64Array:
 
 
 def _with_slopes(block: Float64Array, hop: Fraction) -> FloatArray:
-    """Return a block without its mean over time beside its slopes, each scaled as a whole."""
+    """Return a block without its mean over time beside its slopes, each scaled as a whole.
+
+    The block itself is overwritten: column by column, slopes take no more memory.
+    """
     block -= block.mean(axis=0)
     reach = max(1, round(SLOPE_S / float(hop)))
     n_frames, n_dims = block.shape
     both = np.empty((n_frames, 2 * n_dims), dtype=np.float32)
     _put_scaled(block, both[:, :n_dims])
-    slopes = librosa.feature.delta(block, width=2 * reach + 1, mode="nearest", axis=0)
-    _put_scaled(slopes, both[:, n_dims:])
+    for column in block.T:
+        column[:] = librosa.feature.delta(column, width=2 * reach + 1, mode="nearest")
+    _put_scaled(block, both[:, n_dims:])
     return both
 
 
