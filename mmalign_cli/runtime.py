@@ -129,6 +129,14 @@ def prepare_kernels() -> None:
     os.environ["NUMBA_CACHE_DIR"] = folder
 
 
+def is_first_run() -> bool:
+    """Tell whether no kernel has been compiled yet: the first one takes some seconds."""
+    prepare_kernels()
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR", ""))
+    is_compiling = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+    return is_compiling and not any(folder.glob("kernels_*/*.nbi"))
+
+
 def _own_cache() -> str:
     """Return the folder of this version's compiled kernels, or nothing if it cannot be used."""
     base = os.environ.get("XDG_CACHE_HOME", "")

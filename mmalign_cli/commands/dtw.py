@@ -126,6 +126,7 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
             request = stages.request_of(streams, settings, window, targets.cost is not None)
             _say_plan(plan(request), targets.as_json)
             return
+        run.note_first_run()
         targets.check_aligned([item.original for item in loaded], inputs, run.force)
         alignment, warp = stages.align_dtw(
             streams,
@@ -204,7 +205,7 @@ def write_alignment(
             draw(outputs, targets.plot, alignment, [item.stream for item in loaded])
         if targets.document is not None:
             with outputs.open(targets.document) as file:
-                file.write(document.to_text(value).encode())
+                file.writelines(piece.encode() for piece in document.text_pieces(value))
     click.echo(document.to_line(value) if targets.as_json else summary(alignment))
 
 
