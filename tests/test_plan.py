@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,13 +14,15 @@ from hypothesis import strategies as st
 
 from mmalign_cli import runtime
 from mmalign_cli.align import multiscale
-from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.dtw import dtw, local_costs
 from mmalign_cli.align.multiscale import Question, approximate, band_round
 from mmalign_cli.align.plan import LONGEST_EXACT_S, ROADS, Request, plan
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.windows import everything, slanted
 from mmalign_cli.evidence.verify import verify_warp
+
+SAMPLES = Path(__file__).resolve().parents[1] / "sample_data"
 
 
 def request(n, m, dims=1, step="symmetric1", window=None, **more):
@@ -53,8 +57,6 @@ def warped(seed, n, dims):
 )
 @settings(max_examples=150, deadline=None)
 def test_valid_and_never_below_exact(seed, shape, step, ends, radius, penalty):
-    from unittest import mock
-
     n, m, dims = shape
     x, y = walks(seed, n, m, dims)
     question = Question(step=step, penalty=penalty, ends=ends)
@@ -83,6 +85,18 @@ def test_the_band_holds_the_path_of_a_warp(seed, dims, monkeypatch):
     assert search.cell_share < 0.3
     assert warp.cost.total == pytest.approx(dtw(x, y).cost.total, rel=1e-6)
     assert search.border_share == 0
+
+
+def test_the_approximate_search_finds_the_path_of_music(run, monkeypatch):
+    monkeypatch.setattr(multiscale, "_COARSEST_CELLS", 10_000)
+    takes = [f"{SAMPLES}/piece_take{k}.wav" for k in (1, 2)]
+    found, exact = (
+        json.loads(run("dtw", *takes, *how, "--json", "--no-path").stdout)
+        for how in (["--approximate", "--radius", "1s"], ["--exact"])
+    )
+    assert found["parameters"]["approximation"]["cell_share"] < 0.5
+    assert found["cost"]["total"] == pytest.approx(exact["cost"]["total"], rel=1e-3)
+    assert found["cost"]["total"] >= exact["cost"]["total"] * (1 - 1e-6)
 
 
 def test_a_touched_band_is_widened(monkeypatch):
@@ -173,8 +187,6 @@ def test_memory_is_what_was_planned(n, m, dims, more):
         x, y = walks(0, n, m, dims)
         warp = dtw(x, y, **how, keep_accumulated="keep_costs" in more)
         if "keep_costs" in more:
-            from mmalign_cli.align.dtw import local_costs
-
             local = local_costs(x, y, "sqeuclidean")
             aligned = local[np.ix_(warp.frames[:, 0], warp.frames[:, 1])]
             small = [table.astype(np.float32) for table in (local, warp.accumulated, aligned)]
