@@ -132,9 +132,10 @@ def prepare_kernels() -> None:
 def is_first_run() -> bool:
     """Tell whether no kernel has been compiled yet: the first one takes some seconds."""
     prepare_kernels()
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR", ""))
-    is_compiling = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
-    return is_compiling and not any(folder.glob("kernels_*/*.nbi"))
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    if folder is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return False  # kept where numba likes to, or never compiled
+    return not any(Path(folder).glob("kernels_*/*.nbi"))
 
 
 def _own_cache() -> str:
