@@ -1,4 +1,6 @@
-"""How long the first screens take, beside an interpreter that imports click alone.
+"""How long the first screens and a small alignment take.
+
+Beside an interpreter that imports click alone, and a script that does the same with librosa.
 
 python benchmarks/startup.py
 """
@@ -8,7 +10,11 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+
+import numpy as np
 
 ROUNDS = 15
 COMMANDS = {
@@ -17,21 +23,43 @@ COMMANDS = {
     "mmalign dtw --help": ["-m", "mmalign_cli", "dtw", "--help"],
     "mmalign features --list": ["-m", "mmalign_cli", "features", "--list"],
 }
+LIBROSA = """
+import librosa, numba, json, numpy as np
+x, y = np.load({x!r}), np.load({y!r})
+D, path = librosa.sequence.dtw(X=x.T, Y=y.T, metric="sqeuclidean")
+print(json.dumps({{"cost": float(D[-1, -1]), "path": path[::-1].tolist()}}))
+"""
 
 
-def main() -> None:
-    """Time the commands in turn, so that a slow moment of the machine meets them all."""
-    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
+def medians(commands: dict[str, list[str]]) -> dict[str, float]:
+    """Time commands in turn, so that a slow moment of the machine meets them all; milliseconds."""
+    times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
-        for name, arguments in COMMANDS.items():
+        for name, arguments in commands.items():
             start = time.perf_counter()
             subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
             times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(t) * 1000 for name, t in times.items()}
-    limit = 2 * next(iter(medians.values())) + 50
+    return {name: statistics.median(t) * 1000 for name, t in times.items()}
+
+
+def main() -> None:
+    """Print the medians, and whether they keep their promises."""
+    screens = medians(COMMANDS)
+    limit = 2 * next(iter(screens.values())) + 50
     print(f"twice the first plus 50 ms: {limit:.0f} ms")
-    for name, median in medians.items():
+    for name, median in screens.items():
         print(f"{name:<28}{median:>7.0f} ms  {'within' if median <= limit else 'OVER'}")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: str(Path(folder, f"{name}.npy")) for name in "xy"}
+        for name, n in (("x", 300), ("y", 320)):
+            np.save(paths[name], np.random.default_rng(n).normal(size=(n, 5)).cumsum(axis=0))
+        ours = ["-m", "mmalign_cli", "dtw", *paths.values(), "--rate", "100", "--json"]
+        theirs = ["-c", LIBROSA.format(**paths)]
+        small = medians({"mmalign dtw x.npy y.npy": ours, "librosa.sequence.dtw": theirs})
+    for name, median in small.items():
+        print(f"{name:<28}{median:>7.0f} ms")
+    our_ms, their_ms = small.values()
+    print(f"ratio {our_ms / their_ms:.2f}  {'within' if our_ms <= their_ms else 'OVER'}")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,33 @@ def frame_times(n_frames: int, rate: Fraction, start_s: float = 0.0) -> Float64A
     return start_s + index * float(rate.denominator) / float(rate.numerator)
 
 
+@dataclass(frozen=True)
+class EvenTimes:
+    """Times that are not spelled out: frame k at ``start_s + k / rate``.
+
+    The times of the samples of an hour of sound would take more memory than the samples.
+    """
+
+    n_frames: int
+    rate: Fraction
+    start_s: float = 0.0
+
+
+class _Times:
+    """The field `Stream.times`: `EvenTimes` are spelled out when they are asked for."""
+
+    def __get__(self, stream: Stream | None, owner: type) -> Float64Array:
+        if stream is None:  # where a dataclass looks for a default: there is none
+            raise AttributeError("times")
+        times: Float64Array | EvenTimes = vars(stream)["_times"]
+        if isinstance(times, EvenTimes):
+            return frame_times(times.n_frames, times.rate, times.start_s)
+        return times
+
+    def __set__(self, stream: Stream, times: Float64Array | EvenTimes) -> None:
+        vars(stream)["_times"] = times
+
+
 @dataclass(frozen=True, eq=False)
 class Stream:
     """One time sequence: values on a clock of its own.
@@ -70,7 +97,7 @@ class Stream:
     values : ndarray, shape (n_frames, n_dims)
         float32 or float64, finite.
     times : ndarray, shape (n_frames,)
-        Seconds on the stream's own clock, strictly increasing.
+        Seconds on the stream's own clock, strictly increasing; made of `EvenTimes` too.
     rate : Fraction or None
         Frames per second where the frames are evenly spaced, else None.
     kind : {"audio", "table", "array", "images"}
@@ -100,7 +127,7 @@ class Stream:
 
     name: str
     values: FloatArray
-    times: Float64Array
+    times: _Times = _Times()
     rate: Fraction | None = None
     kind: Kind = "array"
     columns: tuple[str, ...] = ()
@@ -113,18 +140,32 @@ class Stream:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        values, times = _frozen(self.values), _frozen(self.times, np.float64)
+        values = _frozen(self.values)
         _require(values.ndim == 2, f"values must be (n_frames, n_dims), not {values.shape}")
         _require(values.dtype in (np.float32, np.float64), f"values are {values.dtype}")
         _require(len(values) > 0 and values.shape[1] > 0, "a stream holds at least one value")
-        _require(times.shape == (len(values),), "one time a frame")
-        _require(np.isfinite(times).all(), "times are finite")
-        _require((np.diff(times) > 0).all(), "times increase strictly")
+        self._check_times(len(values))
         _require(bool(np.isfinite(values).all()), "values are finite")
         _require(len(self.columns) in (0, values.shape[1]), "one name a column")
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "times", times)
         object.__setattr__(self, "frame_shape", self.frame_shape or (values.shape[1],))
+
+    def _check_times(self, n_frames: int) -> None:
+        given = vars(self)["_times"]
+        if isinstance(given, EvenTimes):
+            _require(given.n_frames == n_frames, "one time a frame")
+            return
+        times = _frozen(given, np.float64)
+        _require(times.shape == (n_frames,), "one time a frame")
+        _require(np.isfinite(times).all(), "times are finite")
+        _require((np.diff(times) > 0).all(), "times increase strictly")
+        object.__setattr__(self, "times", times)
+
+    @property
+    def start_s(self) -> float:
+        """Time of the first frame, in seconds."""
+        times = vars(self)["_times"]
+        return times.start_s if isinstance(times, EvenTimes) else float(times[0])
 
     @property
     def n_frames(self) -> int:

@@ -129,6 +129,15 @@ def prepare_kernels() -> None:
     os.environ["NUMBA_CACHE_DIR"] = folder
 
 
+def is_first_run() -> bool:
+    """Tell whether no kernel has been compiled yet: the first one takes some seconds."""
+    prepare_kernels()
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    if folder is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return False  # kept where numba likes to, or never compiled
+    return not any(Path(folder).glob("kernels_*/*.nbi"))
+
+
 def _own_cache() -> str:
     """Return the folder of this version's compiled kernels, or nothing if it cannot be used."""
     base = os.environ.get("XDG_CACHE_HOME", "")

@@ -245,11 +245,12 @@ def test_during_reading(wave, number, code, what):
     sending.close()
 
 
+@pytest.mark.parametrize("road", [[], ["--approximate"], ["--step", "asymmetric"]])
 @pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
-def test_during_the_kernel(folder, number, code, what):
+def test_during_the_kernel(folder, number, code, what, road):
     np.save("a.npy", np.random.default_rng(0).integers(0, 9, (40_000, 1)))
     arguments = ["a.npy,rate=1", "a.npy,rate=1,name=b", "-v", "--max-memory", "8G"]
-    process = start("dtw", *arguments, "-o", "out.json")
+    process = start("dtw", *arguments, *road, "-o", "out.json")
     read_until(process, b"a: values converted")
     stopped(process, number, code, what)
     assert os.listdir() == ["a.npy"]
@@ -432,6 +433,20 @@ def test_75_eight_processes_and_a_cold_cache(tmp_path):
     processes = [subprocess.Popen(command, env=env, **pipes) for _ in range(8)]
     results = [(*p.communicate(), p.returncode) for p in processes]
     assert set(results) == {(results[0][0], b"", 0)}
+
+
+def test_75_two_cold_commands_at_once(wave):
+    """Both compile, both write the same cache, and say that they do."""
+    env = environment(XDG_CACHE_HOME=str(wave / "cache"), NUMBA_CACHE_DIR=None)
+    command = [*COMMAND, "dtw", "a.csv", "b.csv", "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, env=env, **pipes) for _ in range(2)]
+    first, second = ((*p.communicate(), p.returncode) for p in processes)
+    assert first[0] == second[0] != b""
+    assert first[2] == second[2] == 0
+    assert b"mmalign: first run: compiling" in first[1] + second[1]
+    later = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert (later.returncode, later.stdout, later.stderr) == (0, first[0], b"")
 
 
 def test_79_no_folder_for_temporary_files(wave):

@@ -9,6 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmalign_cli.align import multiscale
+from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.multiscale import Question, approximate
+from mmalign_cli.pipeline.streams import load_streams
+from mmalign_cli.streams.spec import parse_spec
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -46,3 +52,16 @@ def test_mp3_is_as_long_as_what_it_was_decoded_to(run):
         assert done.code == 0, done.stderr
         lengths.append(json.loads(done.stdout)["end"])
     assert abs(lengths[0] - lengths[1]) < 0.06
+
+
+def test_the_approximate_search_finds_the_exact_path_of_speech(monkeypatch):
+    files = [accuracy.DATA / f"speech_mfa_slow_fast/english_{k}.wav" for k in ("slow", "fast")]
+    specs = [parse_spec(str(path), {}) for path in files]
+    x, y = (item.stream.values for item in load_streams(specs))
+    monkeypatch.setattr(multiscale, "_COARSEST_CELLS", len(x) * len(y) // 50)
+    question = Question("euclidean")
+    warp, _, search = approximate(x, y, question, radius=len(x) // 20)
+    exact = dtw(x, y, metric="euclidean").cost.total
+    assert search.levels == (8, 2, 1)
+    assert search.cell_share < 0.5
+    assert exact * (1 - 1e-6) <= warp.cost.total <= exact * 1.001

@@ -14,7 +14,6 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align import rows, strips
-from mmalign_cli.align.anchors import anchored
 from mmalign_cli.align.metrics import Comparable, comparable
 from mmalign_cli.align.problem import CLOSED, NO_ANCHORS, Ends, Found
 from mmalign_cli.align.segments import find_between
@@ -137,8 +136,10 @@ def dtw(
     if found is None:
         raise AlignmentError(subject, _NO_PATH)
     cost = _path_cost(pair, found, pattern, penalty)
-    kept = accumulated * pair.scale if keep_accumulated else None
+    if keep_accumulated:
+        accumulated *= pair.scale
     total = found.total * pair.scale
+    kept = accumulated if keep_accumulated else None
     return Warp(found.frames, found.weights, cost, total, found.precision, kept)
 
 
@@ -212,10 +213,11 @@ def local_costs(x: FloatArray, y: FloatArray, metric: str, subject: str = "dtw")
 
     pair = comparable(x, y, metric, subject)
     out = np.empty((len(x), len(y)))
-    kernel.local_rows(
-        pair.kernel, np.ascontiguousarray(pair.x), np.ascontiguousarray(pair.y.T), out
-    )
-    return out * pair.scale
+    reference = np.ascontiguousarray(pair.x, dtype=np.float64)
+    query = np.ascontiguousarray(pair.y.T, dtype=np.float64)
+    kernel.local_rows(pair.kernel, reference, query, out)
+    out *= pair.scale
+    return out
 
 
 def smallest_radius(
@@ -250,6 +252,11 @@ def smallest_radius(
     return low
 
 
+def takes_strips(step: str | StepPattern, window: Window, penalty: float, ends: Ends) -> bool:
+    """Tell whether the fast road can be taken, for a table that need not be kept."""
+    return _fast_weight(step_pattern(step), window, penalty, ends) is not None
+
+
 def bytes_needed(
     n: int,
     m: int,
@@ -257,9 +264,9 @@ def bytes_needed(
     *,
     step: str | StepPattern,
     window: Window,
+    n_cells: int,
     penalty: float = 0.0,
     ends: Ends = CLOSED,
-    anchors: IntArray = NO_ANCHORS,
     keep_accumulated: bool = False,
 ) -> int:
     """Return the memory that `dtw` takes beside the streams themselves.
@@ -268,13 +275,13 @@ def bytes_needed(
     ----------
     n, m, d : int
         Frames of reference and query, and their dimensions.
-    step, window, penalty, ends, anchors, keep_accumulated
+    step, window, penalty, ends, keep_accumulated
         As in `dtw`.
+    n_cells : int
+        Cells of the window that a path can reach, or of the band in it that is searched.
     """
-    copies = 8 * d * (n + m) + 128 * (n + m)
-    pattern, window = step_pattern(step), anchored(window, anchors, m)
-    weight = _fast_weight(pattern, window, penalty, ends)
-    if weight is not None and not keep_accumulated:
-        return copies + strips.bytes_needed(window.n_cells, n, m, d)
-    table = 16 * n * m if keep_accumulated else 0
-    return copies + table + rows.bytes_needed(window.n_cells, n, m, pattern)
+    path, pattern = 128 * (n + m), step_pattern(step)
+    if takes_strips(pattern, window, penalty, ends) and not keep_accumulated:
+        return path + strips.bytes_needed(n_cells, n, m, d)
+    table = 8 * n * m if keep_accumulated else 0
+    return path + 8 * d * (n + m) + table + rows.bytes_needed(n_cells, n, m, pattern)

@@ -61,6 +61,7 @@ def _centred_unit(values: Float64Array) -> Float64Array:
     return _unit(values - values.mean(axis=1, keepdims=True))
 
 
+_VALUES_AT_ONCE = 2**20
 _LARGEST_EXPONENT = 960  # of two: leaves room in float64 for sums of costs
 
 METRICS: Mapping[str, Metric] = {
@@ -92,14 +93,14 @@ class Comparable:
     kernel : int
         Number of the kernel.
     x, y : ndarray, shape (n, d) and (m, d)
-        float64, scaled so that no cost overflows or vanishes.
+        Scaled so that no cost overflows or vanishes: float64, or the streams' own float32.
     scale : float
         What the kernel's costs are to be multiplied by.
     """
 
     kernel: int
-    x: Float64Array
-    y: Float64Array
+    x: FloatArray
+    y: FloatArray
     scale: float
 
 
@@ -123,18 +124,26 @@ def comparable(x: FloatArray, y: FloatArray, metric: str, subject: str) -> Compa
     import numpy as np
 
     rule = metric_named(metric)
-    frames = [np.asarray(values, dtype=np.float64) for values in (x, y)]
-    largest = max(np.abs(values).max() for values in frames)
-    exponent = _exponent_to_remove(float(largest))
+    frames: list[FloatArray] = [x, y]
+    largest = max(max(float(values.max()), -float(values.min())) for values in frames)
+    exponent = _exponent_to_remove(largest)
     if exponent:
-        frames = [np.ldexp(values, -exponent) for values in frames]
+        frames = [np.ldexp(_double(values), -exponent) for values in frames]
     if rule.prepare is not None:
-        frames = [rule.prepare(values) for values in frames]
+        frames = [rule.prepare(_double(values)) for values in frames]
+    if len({values.dtype for values in frames} | {np.dtype(np.float32)}) > 1:
+        frames = [_double(values) for values in frames]
     if abs(exponent * rule.degree) > _LARGEST_EXPONENT:
         verb = "overflow" if exponent > 0 else "vanish"
         what = f"values up to {largest:.3g}: their {metric} costs {verb}"
         raise InputError(subject, what, "scale them: normalize=zscore")
     return Comparable(rule.kernel, frames[0], frames[1], 2.0 ** (exponent * rule.degree))
+
+
+def _double(values: FloatArray) -> Float64Array:
+    import numpy as np
+
+    return np.asarray(values, dtype=np.float64)
 
 
 def _exponent_to_remove(largest: float) -> int:
@@ -146,10 +155,21 @@ def _exponent_to_remove(largest: float) -> int:
 
 
 def costs_along(pair: Comparable, frames: IntArray) -> Float64Array:
-    """Return the local cost of each step, (n_steps,), in the kernel's scale."""
+    """Return the local cost of each step, (n_steps,), in the kernel's scale, in float64."""
     import numpy as np
 
-    difference = np.abs(pair.x[frames[:, 0]] - pair.y[frames[:, 1]])
+    costs = np.empty(len(frames))
+    steps = max(1, _VALUES_AT_ONCE // pair.x.shape[1])
+    for first in range(0, len(frames), steps):
+        part = slice(first, first + steps)
+        costs[part] = _costs_along(pair, frames[part])
+    return costs
+
+
+def _costs_along(pair: Comparable, frames: IntArray) -> Float64Array:
+    import numpy as np
+
+    difference = np.abs(_double(pair.x[frames[:, 0]]) - _double(pair.y[frames[:, 1]]))
     if pair.kernel == codes.CITYBLOCK:
         return np.asarray(difference.sum(axis=1))
     if pair.kernel == codes.CHEBYSHEV:

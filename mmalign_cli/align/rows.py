@@ -74,7 +74,8 @@ def _accumulate(
     from mmalign_cli.kernels.dtw import accumulate_rows
 
     n = len(pair.x)
-    x, yt = np.ascontiguousarray(pair.x), np.ascontiguousarray(pair.y.T)
+    x = np.ascontiguousarray(pair.x, dtype=np.float64)
+    yt = np.ascontiguousarray(pair.y.T, dtype=np.float64)
     effort = max(int((cells.hi - cells.lo).sum()) * (1 + x.shape[1] / 8), 1)
     rows = max(1, int(_CELLS_A_CALL * n / effort))
     for first in range(0, n, rows):

@@ -33,6 +33,7 @@ _EVERYTHING = np.empty(0, np.int64), np.empty(0, np.int64)
 _SINGLE, _DOUBLE = 1e-6, 1e-9
 _SMALL = 2**15
 """Cells up to which float64 costs no time that matters."""
+_FRAMES_AT_ONCE = 4096
 _BLOCKS_A_THREAD = 5
 _LEAST_EFFORT = 1e7
 """Cells of one dimension, about a millisecond, that are worth a thread."""

@@ -116,5 +116,7 @@ def bytes_of_matches(
     """
     longest = min(n, step.most_reference(m))
     cells = everything(longest, m)
-    path = bytes_needed(longest, m, d, step=step, window=cells, penalty=penalty)
+    path = bytes_needed(
+        longest, m, d, step=step, window=cells, n_cells=cells.n_cells, penalty=penalty
+    )
     return rows.bytes_of_ends(n, m, d, step) + int(window.mask.size) + path

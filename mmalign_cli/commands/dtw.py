@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,8 @@ from mmalign_cli.commands.options import (
 from mmalign_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from mmalign_cli.align.plan import Plan
     from mmalign_cli.model import Alignment, Array, Stream
-    from mmalign_cli.pipeline.dtw import Plan
     from mmalign_cli.pipeline.streams import Loaded
     from mmalign_cli.write.atomic import Outputs
 
@@ -91,6 +92,11 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     "--anchors", metavar="FILE", help="CSV of times that must meet: a row each, a column a stream."
 )
 @click.option(
+    "--approximate/--exact",
+    default=None,
+    help="Search a band round a coarse path (--radius R) / all cells [exact up to a minute].",
+)
+@click.option(
     "--seed",
     type=click.IntRange(min=0),
     metavar="N",
@@ -111,6 +117,8 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
     specs = parse_streams([reference, query], parameters)
     dry_run = parameters.pop("dry_run")
     _check(parameters)
+    if parameters["approximate"] and targets.cost is not None:
+        raise UsageError("--cost", "needs the whole table", "leave out --approximate or --cost")
     inputs = [spec.path for spec in specs]
     targets.check([*inputs, *_named_files(parameters)], run.force)
 
@@ -124,8 +132,9 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
         streams = [item.stream for item in loaded]
         run.note(streams)
         if dry_run:
-            _say_plan(stages.plan_of(streams, settings))
+            _say_plan(stages.plan_of(streams, settings, targets.cost is not None), targets.as_json)
             return
+        run.note_first_run()
         targets.check_aligned([item.original for item in loaded], inputs, run.force)
         alignment, warp = stages.align_dtw(
             streams,
@@ -157,6 +166,18 @@ def _check(parameters: dict[str, Any]) -> None:
     check_slope(parameters["max_slope"])
     if parameters["radius"] is not None:
         parse_radius(parameters["radius"])
+    if parameters["approximate"]:
+        _check_approximate(parameters)
+
+
+def _check_approximate(parameters: dict[str, Any]) -> None:
+    """Refuse what an approximate search does not do."""
+    if parameters["window"] != "none":
+        what = f"has a band of its own: no --window {parameters['window']}"
+        raise UsageError("--approximate", what)
+    for name in ("subsequence", "anchors"):
+        if parameters[name]:
+            raise UsageError("--approximate", f"does not do --{name}", "leave out one of them")
 
 
 def _check_subsequence(parameters: dict[str, Any]) -> None:
@@ -183,12 +204,21 @@ def _named_files(parameters: dict[str, Any]) -> list[str]:
     return files if anchors is None else [*files, anchors]
 
 
-def _say_plan(plan: Plan) -> None:
+def _say_plan(plan: Plan, as_json: bool) -> None:
+    from mmalign_cli.align.plan import ROADS
+    from mmalign_cli.pipeline.dtw import format_seconds
     from mmalign_cli.runtime import format_size
 
+    if as_json:
+        click.echo(json.dumps(vars(plan)))
+        return
     n, m = plan.frames
     click.echo(f"{n} x {m} frames of {plan.dims} dimensions")
-    click.echo(f"{plan.cells} cells, {format_size(plan.bytes)} of memory")
+    click.echo(f"{plan.road}: {ROADS[plan.road].help}")
+    seconds = format_seconds(plan.seconds)
+    click.echo(f"{plan.cells} cells, {format_size(plan.bytes)} of memory, about {seconds}")
+    if not plan.is_exact:
+        click.echo(f"an exact search takes about {format_seconds(plan.exact_seconds)}: --exact")
 
 
 def write_alignment(
@@ -219,7 +249,7 @@ def write_alignment(
             draw(outputs, targets.plot, alignment, [item.stream for item in loaded])
         if targets.document is not None:
             with outputs.open(targets.document) as file:
-                file.write(document.to_text(value).encode())
+                file.writelines(piece.encode() for piece in document.text_pieces(value))
     click.echo(document.to_line(value) if targets.as_json else summary(alignment))
 
 

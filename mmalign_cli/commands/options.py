@@ -21,6 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _KEY_PREFIX = "key_"
 
 
+FIRST_RUN = "first run: compiling for this machine, some seconds"
+
 _NOT_AN_OPTION = "\0"  # no argument of a process can hold it
 
 
@@ -93,6 +95,12 @@ class Run:
             for stream in streams:
                 for note in stream.notes:
                     click.echo(f"mmalign: {printable(stream.name)}: {printable(note)}", err=True)
+
+    def note_first_run(self) -> None:
+        """Say, unless quiet, that kernels are about to be compiled for this machine."""
+        if not self.quiet and runtime.is_first_run():
+            with suppress(OSError):
+                click.echo(f"mmalign: {FIRST_RUN}", err=True)
 
     @contextmanager
     def progress(self) -> Iterator[runtime.Progress]:

@@ -31,7 +31,7 @@ ONSET_WINDOW_S = 0.046  # a longer one blurs onsets forward, and biases them
 PITCH_WINDOW_S = 0.093  # tells semitones apart down to middle C; a longer one blurs time
 COMPRESSION = 500.0  # of magnitudes relative to the loudest sample, inside log(1 + x)
 QUIETEST_DB = -60.0
-_FRAMES_A_CHUNK = 4096
+_SAMPLES_A_CHUNK = 2**19
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -101,7 +101,7 @@ def _frames(
     columns: tuple[str, ...] | None = None,
 ) -> Computed:
     """Give rows their times: row k is centred k hops after the first sample."""
-    times = frame_times(len(values), 1 / hop, float(stream.times[0]))
+    times = frame_times(len(values), 1 / hop, stream.start_s)
     columns = columns or tuple(f"{name}_{k}" for k in range(values.shape[1]))
     return Computed(values, times, 1 / hop, columns)
 
@@ -136,13 +136,20 @@ def _spectra(
         seconds = len(samples) / float(rate)
         what = f"{seconds:.3g} s is shorter than one frame ({length / float(rate):.3g} s)"
         raise InputError(stream.source, what)
-    padded = np.pad(samples, n_fft // 2)
     n_frames = 1 + len(samples) // step
-    for first in range(0, n_frames, _FRAMES_A_CHUNK):
-        last = min(first + _FRAMES_A_CHUNK, n_frames)
-        part = padded[first * step : (last - 1) * step + n_fft].astype(np.float64)
+    frames_a_chunk = max(1, _SAMPLES_A_CHUNK // n_fft)
+    for first in range(0, n_frames, frames_a_chunk):
+        last = min(first + frames_a_chunk, n_frames)
+        part = _zero_padded(samples, first * step - n_fft // 2, (last - 1) * step + n_fft // 2)
         spectrum = librosa.stft(part, n_fft=n_fft, hop_length=step, win_length=length, center=False)
         yield slice(first, last), np.abs(spectrum)
+
+
+def _zero_padded(samples: FloatArray, first: int, last: int) -> Float64Array:
+    """Return samples `first` to `last`, exclusive, with zeros for those that are not there."""
+    inside = samples[max(first, 0) : max(last, 0)]
+    before = max(-first, 0)
+    return np.pad(inside.astype(np.float64), (before, last - first - before - len(inside)))
 
 
 def _log_bands(stream: Stream, hop: Fraction) -> Float64Array:
@@ -150,8 +157,9 @@ def _log_bands(stream: Stream, hop: Fraction) -> Float64Array:
     rate = float(_rate(stream))
     n_fft = 1 << (round(SPEECH_WINDOW_S * rate) - 1).bit_length()
     mel = mel_filters(sr=rate, n_fft=n_fft, n_mels=N_BANDS, fmin=LOWEST_HZ, dtype=np.float64)
-    chunks = [(mel @ s**2).T for _, s in _spectra(stream, hop, SPEECH_WINDOW_S, n_fft)]
-    power = np.concatenate(chunks)
+    power = np.empty((1 + stream.n_frames // int(_rate(stream) * hop), N_BANDS))
+    for frames, spectrum in _spectra(stream, hop, SPEECH_WINDOW_S, n_fft):
+        power[frames] = (mel @ spectrum**2).T
     power /= max(SILENCE * float(power.mean()), _TINY)
     np.log1p(power, out=power)
     return power
@@ -193,14 +201,22 @@ def _rise(rows: Float64Array) -> Float64Array:
 
 
 def _with_slopes(block: Float64Array, hop: Fraction) -> FloatArray:
-    """Return a block without its mean over time beside its slopes, each scaled as a whole."""
+    """Return a block without its mean over time beside its slopes, each scaled as a whole.
+
+    The block itself is overwritten: column by column, slopes take no more memory.
+    """
     block -= block.mean(axis=0)
     reach = max(1, round(SLOPE_S / float(hop)))
-    slopes = librosa.feature.delta(block, width=2 * reach + 1, mode="nearest", axis=0)
-    return np.hstack([_scaled(block), _scaled(slopes)])
+    n_frames, n_dims = block.shape
+    both = np.empty((n_frames, 2 * n_dims), dtype=np.float32)
+    _put_scaled(block, both[:, :n_dims])
+    for column in block.T:
+        column[:] = librosa.feature.delta(column, width=2 * reach + 1, mode="nearest")
+    _put_scaled(block, both[:, n_dims:])
+    return both
 
 
-def _scaled(block: Float64Array) -> FloatArray:
-    """Return a block with rows of mean squared length 1, as float32."""
+def _put_scaled(block: Float64Array, out: FloatArray) -> None:
+    """Write a block, scaled to rows of mean squared length 1, as float32."""
     length = np.linalg.norm(block) / np.sqrt(len(block))
-    return (block / length if length > 0 else block).astype(np.float32)
+    np.divide(block, length or 1.0, out=out, casting="same_kind")

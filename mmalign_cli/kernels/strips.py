@@ -221,7 +221,7 @@ def weigh(metric, diagonal, reference, query, path, costs, weights):
     metric : int
     diagonal : int
         The weight of the diagonal move; both others weigh 1, and so does the first step.
-    reference, query : ndarray, shape (n, d) and (m, d), float64
+    reference, query : ndarray, shape (n, d) and (m, d)
     path : ndarray, shape (n_steps, 2), int64
     costs, weights : ndarray, shape (n_steps,), float64
         Receive them.

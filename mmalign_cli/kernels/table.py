@@ -119,7 +119,7 @@ def cost_between(metric, x, y):
     """Return the local cost of two frames (d,)."""
     total = 0.0
     for q in range(len(x)):
-        size = abs(x[q] - y[q])
+        size = abs(np.float64(x[q]) - np.float64(y[q]))
         if metric == CITYBLOCK:
             total += size
         elif metric == CHEBYSHEV:
@@ -138,7 +138,7 @@ def _frame_of_reference(x, y):
     dims = x.shape[1]
     centre, half = np.empty(dims), 0.0
     for q in range(dims):
-        low, high = x[0, q], x[0, q]
+        low = high = np.float64(x[0, q])
         for i in range(len(x)):
             low, high = min(low, x[i, q]), max(high, x[i, q])
         for i in range(len(y)):
@@ -232,7 +232,7 @@ def lay_out(
         How the positions of a strip are dealt to vectors: 1 and the rows where they are not.
     like : ndarray, shape (0,)
         Of the type to compute in: float32 for lanes.
-    query, reference : ndarray, shape (n, d) and (m, d), float64
+    query, reference : ndarray, shape (n, d) and (m, d)
     lo, hi : ndarray, shape (n,) or (0,), int64
         Columns that each row may use; empty for all.
     penalty : float

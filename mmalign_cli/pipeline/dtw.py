@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align.anchors import anchored
+from mmalign_cli.align import multiscale
 from mmalign_cli.align.custom_steps import definition
-from mmalign_cli.align.dtw import Warp, bytes_needed, dtw
+from mmalign_cli.align.dtw import Warp, dtw
 from mmalign_cli.align.metrics import metric_named
+from mmalign_cli.align.plan import Plan, Request, bytes_of, plan
 from mmalign_cli.align.steps import is_step_file
-from mmalign_cli.align.subsequence import bytes_of_matches, find_matches
+from mmalign_cli.align.subsequence import find_matches
 from mmalign_cli.align.time_maps import time_maps
+from mmalign_cli.align.windows import Window
 from mmalign_cli.errors import InputError
 from mmalign_cli.evidence.verify import verify_warp
 from mmalign_cli.features.compute import metric_of
@@ -23,20 +25,11 @@ from mmalign_cli.model import Alignment, Float64Array, Match, Stream
 from mmalign_cli.pipeline.restrictions import (
     DtwSettings,
     Restrictions,
+    radius_frames,
     require_path,
     restrictions_of,
 )
 from mmalign_cli.pipeline.streams import Loaded, path_of, stream_warnings
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an alignment will take, from shapes alone."""
-
-    frames: tuple[int, int]
-    dims: int
-    cells: int
-    bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,33 +49,26 @@ class Costs:
     aligned: Float64Array
 
 
-def plan_dtw(
-    streams: Sequence[Stream],
-    settings: DtwSettings,
-    restrictions: Restrictions,
-    with_costs: bool,
-) -> Plan:
-    """Return what DTW of two streams will take."""
-    n, m, d = streams[0].n_frames, streams[1].n_frames, streams[0].n_dims
-    r = restrictions
-    need = 0
-    if settings.top > 1:
-        need = bytes_of_matches(n, m, d, step=r.pattern, window=r.window, penalty=settings.penalty)
-    if settings.top == 1 or with_costs:
-        need += bytes_needed(
-            n, m, d, step=r.pattern, window=r.window, penalty=settings.penalty, ends=r.ends,
-            anchors=r.anchors, keep_accumulated=with_costs,
-        )  # fmt: skip
-    extra = 8 * (n + m) ** 2 if with_costs else 0
-    return Plan((n, m), d, anchored(r.window, r.anchors, m).n_cells, need + extra)
+def request_of(
+    streams: Sequence[Stream], settings: DtwSettings, restrictions: Restrictions, with_costs: bool
+) -> Request:
+    """Return what the planner of `mmalign_cli.align.plan` wants to know."""
+    radius, r = multiscale.USUAL_RADIUS, restrictions
+    if settings.approximate and settings.radius is not None:
+        radius = radius_frames(streams, settings.radius)
+    return Request(
+        streams[0].n_frames, streams[1].n_frames, streams[0].n_dims, r.pattern, r.window,
+        settings.penalty, r.ends, r.anchors, settings.top, with_costs, settings.approximate,
+        radius, runtime.threads(), sum(s.values.nbytes + 8 * s.n_frames for s in streams),
+    )  # fmt: skip
 
 
-def plan_of(streams: Sequence[Stream], settings: DtwSettings) -> Plan:
+def plan_of(streams: Sequence[Stream], settings: DtwSettings, with_costs: bool) -> Plan:
     """Return what DTW of two streams will take, if there is a path at all."""
     _require_comparable(*streams)
     restrictions = restrictions_of(streams, settings)
     require_path(streams, settings, restrictions)
-    return plan_dtw(streams, settings, restrictions, False)
+    return plan(request_of(streams, settings, restrictions, with_costs))
 
 
 def align_dtw(
@@ -124,20 +110,27 @@ def align_dtw(
     _require_comparable(reference, query)
     metric, warnings = _metric(reference, query, settings)
     restrictions = restrictions_of(streams, settings)
-    plan = plan_dtw(streams, settings, restrictions, keep_costs)
-    hint = "use --window slanted --radius 10%, or fewer frames (hop=, start=, end=)"
-    runtime.require_memory(plan.bytes, max_memory, subject, hint)
+    request = request_of(streams, settings, restrictions, keep_costs)
+    chosen = plan(request)
+    runtime.require_memory(chosen.bytes, max_memory, subject, _way_out(request))
     require_path(streams, settings, restrictions)
-    warps = _find(streams, settings, restrictions, metric, keep_costs, progress)
     n, m, r = reference.n_frames, query.n_frames, restrictions
+    window, found = r.window, dict[str, Any]()
+    if chosen.is_exact:
+        warps = _find(streams, settings, restrictions, metric, keep_costs, progress)
+    else:
+        warp, window, search = _search(streams, settings, request, metric, max_memory, progress)
+        warps = [warp]
+        found = {"approximate": True, "approximation": vars(search)}
+        warnings += _how_approximate(search, chosen)
     for warp in warps:
-        verify_warp(warp, r.pattern, r.window, r.ends, r.anchors, n, m)
+        verify_warp(warp, r.pattern, window, r.ends, r.anchors, n, m)
     if len(warps) < settings.top:
         warnings += (f"{len(warps)} of {settings.top} matches: no more fit between them",)
     path = path_of(warps[0].frames, streams)
     alignment = Alignment(
         method="dtw",
-        parameters=_parameters(settings, metric, restrictions),
+        parameters={**_parameters(settings, metric, restrictions), **found},
         streams=(reference.info(), query.info()),
         path=path,
         time_maps=time_maps(path, [reference.name, query.name]),
@@ -176,10 +169,64 @@ def _find(
     return [replace(warps[0], accumulated=whole.accumulated), *warps[1:]] if warps else [whole]
 
 
+def _search(
+    streams: Sequence[Stream],
+    settings: DtwSettings,
+    request: Request,
+    metric: str,
+    max_memory: int | None,
+    progress: runtime.Progress,
+) -> tuple[Warp, Window, multiscale.Search]:
+    """Find a path in a band round a coarse one, and say how."""
+    reference, query = streams
+    subject = f"{reference.name}, {query.name}"
+
+    def require(band: Window) -> None:
+        need = bytes_of(request, band.n_cells)
+        runtime.require_memory(need, max_memory, subject, _way_out(request))
+
+    question = multiscale.Question(
+        metric, request.pattern, settings.penalty, request.ends, runtime.threads(), subject
+    )
+    return multiscale.approximate(
+        reference.values, query.values, question, radius=request.radius, require=require,
+        progress=progress,
+    )  # fmt: skip
+
+
 def _match(warp: Warp, reference: Stream) -> Match:
     first, last = int(warp.frames[0, 0]), int(warp.frames[-1, 0])
     start_s, end_s = float(reference.times[first]), float(reference.times[last])
     return Match(first, last, start_s, end_s, warp.cost)
+
+
+def _way_out(request: Request) -> str:
+    """Say what would need less memory."""
+    fewer = "fewer frames (hop=, start=, end=)"
+    if request.keep_costs:
+        return f"leave out --cost: it holds whole matrices; or {fewer}"
+    if request.approximate:
+        return f"use a smaller --radius, or {fewer}"
+    return f"use --window slanted --radius 10%, --approximate, or {fewer}"
+
+
+def _how_approximate(search: multiscale.Search, chosen: Plan) -> tuple[str, ...]:
+    """Say that the answer is approximate, and by how much its band was touched."""
+    if search.cell_share == 1:
+        return ()
+    band = (
+        f"{search.cell_share:.2%} of the cells, {search.radius_frames} frames round a coarse path"
+    )
+    touch = f"{search.border_share:.2%} of the steps touch its border"
+    exact = f"the exact search takes about {format_seconds(chosen.exact_seconds)}: --exact"
+    return (f"approximate: the best path in a band ({band}; {touch}); {exact}",)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration for people: ``0.2 s``, ``4 min``, ``3 h``."""
+    if seconds < 90:
+        return f"{max(seconds, 0.1):.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
 
 
 def _require_comparable(reference: Stream, query: Stream) -> None:
@@ -247,8 +294,7 @@ def describe(loaded: Loaded) -> dict[str, Any]:
     """Return what there is to know about a stream before it is aligned."""
     stream = loaded.stream
     gaps = np.diff(stream.times)
-    pair, settings = [stream, stream], DtwSettings()
-    plan = plan_dtw(pair, settings, restrictions_of(pair, settings), False)
+    expected = plan_of([stream, stream], DtwSettings(), False)
     return {
         "name": stream.name,
         "source": stream.source,
@@ -265,6 +311,8 @@ def describe(loaded: Loaded) -> dict[str, Any]:
         "longest_gap": float(gaps.max()) if len(gaps) else 0.0,
         "smallest": float(stream.values.min()),
         "largest": float(stream.values.max()),
-        "dtw_cells": plan.cells,
-        "dtw_bytes": plan.bytes,
+        "dtw_road": expected.road,
+        "dtw_cells": expected.cells,
+        "dtw_bytes": expected.bytes,
+        "dtw_seconds": expected.seconds,
     }

@@ -12,7 +12,6 @@ from mmalign_cli.align.rows import is_feasible
 from mmalign_cli.align.steps import StepPattern, is_step_file, step_pattern
 from mmalign_cli.align.windows import (
     BANDS,
-    Radius,
     Window,
     everything,
     from_mask,
@@ -41,6 +40,7 @@ class DtwSettings:
     subsequence: bool = False
     top: int = 1
     anchors: str | None = None
+    approximate: bool | None = None
 
     @property
     def ends(self) -> Ends:
@@ -94,8 +94,8 @@ def _window(streams: Sequence[Stream], settings: DtwSettings) -> Window:
         if settings.radius is None:
             hint = f"for example --window {settings.window} --radius 10%"
             raise UsageError("--radius", f"--window {settings.window} needs a radius", hint)
-        return BANDS[settings.window](n, m, _radius_frames(streams, parse_radius(settings.radius)))
-    if settings.radius is not None:
+        return BANDS[settings.window](n, m, radius_frames(streams, settings.radius))
+    if settings.radius is not None and not settings.approximate:
         raise UsageError("--radius", f"means nothing with --window {settings.window}")
     if settings.window == "itakura":
         return itakura(n, m, settings.max_slope)
@@ -104,9 +104,10 @@ def _window(streams: Sequence[Stream], settings: DtwSettings) -> Window:
     return from_mask(load_mask(settings.window), n, m, settings.window)
 
 
-def _radius_frames(streams: Sequence[Stream], radius: Radius) -> int:
+def radius_frames(streams: Sequence[Stream], radius: str) -> int:
+    """Return a radius in frames of the reference."""
     n, m = streams[0].n_frames, streams[1].n_frames
-    return radius.frames(n, m, streams[0].period_s)
+    return parse_radius(radius).frames(n, m, streams[0].period_s)
 
 
 def require_path(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
 _BLOCK_FRAMES = 1 << 18
+_MOST_EXPECTED = 1 << 30  # samples to make room for at once: a header may promise anything
+_SLACK = 1e-4  # of a sample: a start that falls on one keeps it
 _MP3_SLACK = 0.05  # the length that an MP3 header gives is an estimate, and counts padding
 # Codecs of a WAV whose block is one frame: of the others, the header does not tell the frames.
 _FRAME_A_BLOCK = frozenset({0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE})
@@ -125,7 +128,7 @@ def _decode(
     else:
         sound.read(first, dtype="float32")
     blocks = _blocks(sound, last - first, first, source, options)
-    values, n_read = _collect(blocks, rate, decode_rate)
+    values, n_read = _collect(blocks, last - first, rate, decode_rate)
     promised, found = last - first, n_read
     if sound.subtype.startswith("MPEG") and found > (1 - _MP3_SLACK) * promised:
         promised = found
@@ -141,8 +144,8 @@ def _decode(
 
 def _span(n_frames: int, rate: Fraction, source: Source, options: Options) -> tuple[int, int]:
     """Return the first sample to keep and the one after the last."""
-    first = 0 if options.start is None else round(options.start * rate)
-    last = n_frames if options.end is None else round(options.end * rate) + 1
+    first = 0 if options.start is None else math.ceil(options.start * rate - _SLACK)
+    last = n_frames if options.end is None else math.floor(options.end * rate + _SLACK) + 1
     first, last = max(first, 0), min(last, n_frames)
     if first >= last:
         lasts = float(n_frames / rate)
@@ -173,25 +176,42 @@ def _require_finite(mono: FloatArray, at: int, rate: int, source: Source) -> Non
         raise InputError(source.path, what)
 
 
+class _Joined:
+    """Blocks of samples, one after the other in an array that grows where it must."""
+
+    def __init__(self, expected: int) -> None:
+        self._samples = np.empty(min(expected, _MOST_EXPECTED), dtype=np.float32)
+        self._n = 0
+
+    def add(self, block: FloatArray) -> None:
+        past = self._n + len(block)
+        if past > len(self._samples):
+            self._samples.resize(max(past, len(self._samples) * 5 // 4), refcheck=False)
+        self._samples[self._n : past] = block
+        self._n = past
+
+    def samples(self) -> FloatArray:
+        self._samples.resize(self._n, refcheck=False)
+        return self._samples
+
+
 def _collect(
-    blocks: Iterator[FloatArray], rate: Fraction, decode_rate: Fraction | None
+    blocks: Iterator[FloatArray], expected: int, rate: Fraction, decode_rate: Fraction | None
 ) -> tuple[FloatArray, int]:
     """Join the blocks, resampled on the way; return samples and the number read."""
     import soxr
 
-    parts: list[FloatArray] = []
     n_read = 0
-    if decode_rate is None or decode_rate == rate:
-        for block in blocks:
-            n_read += len(block)
-            parts.append(block)
-    else:
-        resampler = soxr.ResampleStream(float(rate), float(decode_rate), 1, dtype="float32")
-        for block in blocks:
-            n_read += len(block)
-            parts.append(resampler.resample_chunk(block))
-        parts.append(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32), n_read
+    decode_rate = decode_rate or rate
+    joined = _Joined(math.ceil(expected * decode_rate / rate) + 1)
+    resampler = soxr.ResampleStream(float(rate), float(decode_rate), 1, dtype="float32")
+    same = decode_rate == rate
+    for block in blocks:
+        n_read += len(block)
+        joined.add(block if same else resampler.resample_chunk(block))
+    if not same:
+        joined.add(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True))
+    return joined.samples(), n_read
 
 
 def _truncation(promised: int, found: int, source: Source, options: Options) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from mmalign_cli.errors import InputError
-from mmalign_cli.model import BoolArray, Float64Array, FloatArray, Stream, frame_times
+from mmalign_cli.model import BoolArray, EvenTimes, Float64Array, FloatArray, Stream, frame_times
 from mmalign_cli.streams.columns import chosen_columns
 from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.registry import format_of, reader_of
@@ -64,6 +64,8 @@ def load(spec: StreamSpec, name: str, decode_rate: Fraction | None = None) -> St
 
 def to_stream(content: Content, source: Source, spec: StreamSpec, name: str) -> Stream:
     """Check content and make it a Stream: orientation, columns, times, cut, missing values."""
+    if content.kind == "audio":
+        return _sound(content, source, spec, name)
     options = spec.options()
     values = content.values
     if values.ndim == 1:
@@ -96,6 +98,24 @@ def to_stream(content: Content, source: Source, spec: StreamSpec, name: str) -> 
     )
 
 
+def _sound(content: Content, source: Source, spec: StreamSpec, name: str) -> Stream:
+    """Make a Stream of samples: the reader has cut and checked them, block by block."""
+    if content.rate is None:
+        raise InputError(source.path, "audio has no sample rate")
+    return Stream(
+        name=name,
+        values=content.values[:, np.newaxis],
+        times=EvenTimes(len(content.values), content.rate, content.start_s),
+        rate=content.rate,
+        kind="audio",
+        source=spec.path,
+        sha256=source.sha256,
+        options=dict(spec.given),
+        notes=content.notes,
+        warnings=content.warnings,
+    )
+
+
 def _looks_transposed(
     values: FloatArray, content: Content, options: Options, source: Source
 ) -> list[str]:
@@ -118,9 +138,9 @@ def _array_columns(
 
 
 def _as_float(values: FloatArray, content: Content) -> FloatArray:
-    """Return native float: float32 for sound and pictures, float64 for everything else."""
-    small = content.kind in ("audio", "images")
-    return np.ascontiguousarray(values, dtype=np.float32 if small else np.float64)
+    """Return native float: float32 for pictures, float64 for everything else."""
+    kind = np.float32 if content.kind == "images" else np.float64
+    return np.ascontiguousarray(values, dtype=kind)
 
 
 def _clock(
@@ -130,8 +150,7 @@ def _clock(
     if content.times is not None:
         times = checked_times(content.times, source.path)
         return times, even_rate(times)
-    # Of audio `rate=` is the rate of the feature frames, not of the samples.
-    rate = content.rate if content.kind == "audio" else options.rate or content.rate
+    rate = options.rate or content.rate
     if rate is None:
         keys = "rate= or time=" if content.kind == "table" else "rate="
         what = f"no times in the file, taken as 1 frame a second ({keys})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from mmalign_cli.streams.source import open_source
 
 FORMAT = "mmalign.alignment"
 VERSION = 1
+_ROWS_A_PIECE = 4096
 _MAX_BYTES = 2 * 1024**3
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ def schema(name: str) -> str:
 
 
 def to_document(alignment: Alignment, with_path: bool = True) -> dict[str, Any]:
-    """Return an alignment as the value that the document's JSON holds.
+    """Return an alignment as the value that the document's JSON holds, long lists as arrays.
 
     Parameters
     ----------
@@ -53,11 +54,9 @@ def to_document(alignment: Alignment, with_path: bool = True) -> dict[str, Any]:
         "method": alignment.method,
         "parameters": dict(alignment.parameters),
         "streams": [_stream(s) for s in alignment.streams],
-        "path": None
-        if path is None
-        else {"frames": path.frames.tolist(), "times": path.times.tolist()},
+        "path": None if path is None else {"frames": path.frames, "times": path.times},
         "time_maps": [
-            {"stream": m.stream, "to": m.to, "knots": m.knots.tolist()} for m in alignment.time_maps
+            {"stream": m.stream, "to": m.to, "knots": m.knots} for m in alignment.time_maps
         ],
         "cost": vars(alignment.cost),
         "matches": None if alignment.matches is None else [_match(m) for m in alignment.matches],
@@ -96,16 +95,48 @@ def _match(match: Match) -> dict[str, Any]:
 
 def to_line(document: Mapping[str, Any]) -> str:
     """Return a document as one line of JSON."""
-    return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    return "".join(_pieces(document, (",", ":")))
 
 
-def to_text(document: Mapping[str, Any]) -> str:
-    """Return a document as JSON with a line for each of its fields."""
-    fields = (
-        f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
-        for key, value in document.items()
-    )
-    return "{\n" + ",\n".join(fields) + "\n}\n"
+def text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a document as JSON with a line for each of its fields, some thousand rows a piece."""
+    before = "{"
+    for key, value in document.items():
+        yield f"{before}\n  {json.dumps(key)}: "
+        yield from _pieces(value, (", ", ": "))
+        before = ","
+    yield "\n}\n"
+
+
+def _pieces(value: Any, separators: tuple[str, str]) -> Iterator[str]:
+    """Yield the JSON of a value: an array of many rows never is a list of lists as a whole."""
+    if isinstance(value, np.ndarray):
+        yield from _rows(value, separators)
+    elif isinstance(value, Mapping) and value:
+        before = "{"
+        for key, item in value.items():
+            yield f"{before}{json.dumps(key)}{separators[1]}"
+            yield from _pieces(item, separators)
+            before = separators[0]
+        yield "}"
+    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+        before = "["
+        for item in value:
+            yield before
+            yield from _pieces(item, separators)
+            before = separators[0]
+        yield "]"
+    else:
+        yield json.dumps(value, allow_nan=False, separators=separators)
+
+
+def _rows(array: Array, separators: tuple[str, str]) -> Iterator[str]:
+    before = "["
+    for first in range(0, len(array), _ROWS_A_PIECE):
+        rows = array[first : first + _ROWS_A_PIECE].tolist()
+        yield before + json.dumps(rows, allow_nan=False, separators=separators)[1:-1]
+        before = separators[0]
+    yield "]" if len(array) else "[]"
 
 
 def read_document(path: str) -> Alignment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 import numpy as np
@@ -13,6 +13,7 @@ from mmalign_cli.errors import UsageError
 from mmalign_cli.model import Array, WarpingPath
 from mmalign_cli.write.atomic import Outputs
 
+_ROWS_A_PIECE = 4096
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 
 
@@ -22,26 +23,31 @@ def csv_label(text: str) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows as CSV with a header, numbers in full."""
+    """Return rows as CSV below a header, where there is one, numbers in full."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([csv_label(name) for name in header])
+    if header:
+        writer.writerow([csv_label(name) for name in header])
     writer.writerows(rows)
     return text.getvalue()
 
 
-def path_csv(path: WarpingPath, names: Sequence[str]) -> str:
-    """Return ``step,<name>_frame,<name>_time,...``, one row a step."""
+def path_csv(path: WarpingPath, names: Sequence[str]) -> Iterator[str]:
+    """Yield ``step,<name>_frame,<name>_time,...``, one row a step, some thousand rows a piece."""
     header = ["step"]
-    columns: list[list[object]] = [list(range(path.n_steps))]
-    for k, name in enumerate(names):
+    for name in names:
         header += [f"{name}_frame", f"{name}_time"]
-        columns += [path.frames[:, k].tolist(), path.times[:, k].tolist()]
-    return csv_text(header, list(zip(*columns, strict=True)))
+    yield csv_text(header, [])
+    for first in range(0, path.n_steps, _ROWS_A_PIECE):
+        part = slice(first, min(first + _ROWS_A_PIECE, path.n_steps))
+        columns: list[list[object]] = [list(range(part.start, part.stop))]
+        for k in range(len(names)):
+            columns += [path.frames[part, k].tolist(), path.times[part, k].tolist()]
+        yield csv_text([], list(zip(*columns, strict=True)))
 
 
 def _write_csv(file: IO[bytes], path: WarpingPath, names: Sequence[str]) -> None:
-    file.write(path_csv(path, names).encode("utf-8", "surrogateescape"))
+    file.writelines(piece.encode("utf-8", "surrogateescape") for piece in path_csv(path, names))
 
 
 def _write_npy(file: IO[bytes], path: WarpingPath, names: Sequence[str]) -> None:
