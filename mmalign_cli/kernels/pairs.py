@@ -173,12 +173,12 @@ def _plain_cost(form, x, rows, dims, i, y, m, j, lane):
 
 @njit(nogil=True)
 def _spread_windows(windows, kinds, rows, lo, hi):
-    """Write the window of each lane, row by row; returns nothing."""
+    """Write the window of each lane, row by row; NaN where none holds a path. Returns nothing."""
     for lane in range(WIDTH):
         kind = kinds[lane]
         for i in range(rows):
-            lo[i * WIDTH + lane] = windows[kind, 0, i]
-            hi[i * WIDTH + lane] = windows[kind, 1, i]
+            lo[i * WIDTH + lane] = windows[kind, 0, i] if kind >= 0 else np.nan
+            hi[i * WIDTH + lane] = windows[kind, 1, i] if kind >= 0 else np.nan
 
 
 @njit(nogil=True)
@@ -187,14 +187,16 @@ def _span(first, lo, hi, m):
 
     Ranges never step back from one row to the next: the block's first and last rows tell.
     """
-    j0, j1, free0, free1 = m, 0, 0, m
+    begin, end, free0, free1 = float(m), 0.0, 0.0, float(m)
     last = first + ROWS - 1
     for lane in range(WIDTH):
-        j0 = min(j0, int(lo[first * WIDTH + lane]))
-        free0 = max(free0, int(lo[last * WIDTH + lane]))
-        free1 = min(free1, int(hi[first * WIDTH + lane]))
-        j1 = max(j1, int(hi[last * WIDTH + lane]))
-    return j0, j1, free0, free1
+        low, lowest = lo[last * WIDTH + lane], lo[first * WIDTH + lane]
+        high, highest = hi[first * WIDTH + lane], hi[last * WIDTH + lane]
+        begin = lowest if lowest < begin else begin  # in these words NaN changes nothing
+        free0 = low if low > free0 else free0
+        free1 = high if high < free1 else free1
+        end = highest if highest > end else end
+    return int(begin), int(min(end, m)), int(free0), int(free1)
 
 
 @njit(nogil=True)
@@ -226,6 +228,7 @@ def _fill_table(
             form, x, rows, dims, first, y, m, left, top, lo, hi, j0, j1, free0, free1,
             penalty, marking, marks, 2 * first * m,
         )  # fmt: skip
+        top[j0 * WIDTH : (j0 + 1) * WIDTH] = np.inf
         top[j0 * WIDTH : (j0 + 1) * WIDTH] = np.inf
         if least > limit:
             return False
