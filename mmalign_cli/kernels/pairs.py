@@ -172,7 +172,7 @@ def _plain_cost(form, x, rows, dims, i, y, m, j, lane):
 
 
 @njit(nogil=True)
-def _spread_windows(windows, kinds, rows, lo, hi):
+def spread_windows(windows, kinds, rows, lo, hi):
     """Write the window of each lane, row by row; NaN where none holds a path. Returns nothing."""
     for lane in range(WIDTH):
         kind = kinds[lane]
@@ -212,7 +212,7 @@ def _set_origin(form, x, rows, dims, pad, y, m, left, top):
 
 
 @njit(nogil=True)
-def _fill_table(
+def fill_table(
     form, x, rows, dims, pad, y, m, left, top, lo, hi, penalty, limit, marking, marks
 ):  # fmt: skip
     """Sweep the tables of one group; False where all lanes went over the limit on the way."""
@@ -267,8 +267,8 @@ def distances(
         m = widths[g]
         y, top = ys[starts[g] : starts[g] + dims * m * WIDTH], np.empty((m + 1) * WIDTH)
         if size and (g == g0 or (kinds[g] != kinds[g - 1]).any()):
-            _spread_windows(windows, kinds[g], rows, lo, hi)
-        done = _fill_table(
+            spread_windows(windows, kinds[g], rows, lo, hi)
+        done = fill_table(
             form, x, rows, dims, pad, y, m, left, top, lo, hi, penalty, limit, False, no_marks
         )
         for lane in range(WIDTH):
@@ -299,8 +299,8 @@ def paths(
     lo, hi = np.zeros(rows * WIDTH), np.full(rows * WIDTH, np.inf)
     left, top = np.empty((ROWS + 1) * WIDTH), np.empty((m + 1) * WIDTH)
     if len(windows):
-        _spread_windows(windows, kinds, rows, lo, hi)
-    _fill_table(form, x, rows, dims, pad, y, m, left, top, lo, hi, penalty, np.inf, True, marks)
+        spread_windows(windows, kinds, rows, lo, hi)
+    fill_table(form, x, rows, dims, pad, y, m, left, top, lo, hi, penalty, np.inf, True, marks)
     for lane in range(WIDTH):
         lengths[lane], totals[lane] = 0, np.inf
         if ends[lane] > 0 and kinds[lane] >= 0:
