@@ -15,7 +15,7 @@ from mmalign_cli.align.problem import CLOSED, Ends
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.windows import Window, transposed
 from mmalign_cli.kernels import codes
-from mmalign_cli.model import Float64Array, FloatArray, IntArray
+from mmalign_cli.model import BoolArray, Float64Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from mmalign_cli.kernels.forms import Form
@@ -148,7 +148,7 @@ class References:
 
     def cells(self, query: int) -> IntArray:
         """Return the cells that the groups take to compare with a row of `query` frames."""
-        return query * self.widths * self.order.shape[1]
+        return np.asarray(query * self.widths * self.order.shape[1])
 
 
 def pack(series: Sequence[Series], rule: Rule) -> References:
@@ -157,9 +157,8 @@ def pack(series: Sequence[Series], rule: Rule) -> References:
     frames = [prepared(s.values, rule.metric) for s in series]
     lengths = np.array([len(f) for f in frames])
     groups, dims = -(-len(frames) // width), frames[0].shape[1]
-    order = np.full(groups * width, -1)
-    order[: len(frames)] = np.argsort(lengths, kind="stable")
-    order = order.reshape(groups, width)
+    order = np.full((groups, width), -1)
+    order.flat[: len(frames)] = np.argsort(lengths, kind="stable")
     ends = np.where(order >= 0, lengths[order], 0)
     widths = ends.max(axis=1)
     starts = np.concatenate([[0], np.cumsum(dims * widths * width)])
@@ -212,7 +211,7 @@ class Row:
     kinds: IntArray
 
 
-def row_of(references: References, query: Series, leads: IntArray | None = None) -> Row:
+def row_of(references: References, query: Series, leads: BoolArray | None = None) -> Row:
     """Make a query ready for comparison with all references.
 
     Parameters

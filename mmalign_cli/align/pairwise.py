@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -30,7 +31,7 @@ from mmalign_cli.align.packed import (
 )
 from mmalign_cli.align.shares import in_shares
 from mmalign_cli.errors import AlignmentError
-from mmalign_cli.model import Float64Array, IntArray
+from mmalign_cli.model import BoolArray, Float64Array, IntArray
 
 Put: TypeAlias = Callable[[int, IntArray, Float64Array], None]
 _Task: TypeAlias = Callable[[Callable[[], None]], None]
@@ -150,7 +151,7 @@ class _Job:
     query: int
     series: Series
     others: IntArray
-    leads: IntArray | None
+    leads: BoolArray | None
 
 
 def _compute_all(
@@ -160,9 +161,7 @@ def _compute_all(
     order = np.argsort([len(s.values) for s in series], kind="stable")
     numbers = np.arange(len(series))
     if rule.is_symmetric:
-        jobs = [
-            _Job(int(i), series[i], order[at + 1 :], numbers > i) for at, i in enumerate(order)
-        ]
+        jobs = [_Job(int(i), series[i], order[at + 1 :], numbers > i) for at, i in enumerate(order)]
     else:
         jobs = [_Job(int(i), series[i], order, None) for i in order]
     _compute(jobs, series, rule, series, put, threads, progress)
@@ -211,7 +210,7 @@ def _reach(references: References, job: _Job) -> int:
     return int(np.searchsorted(cells, limit, side="right"))
 
 
-def _is_beyond(references: References, reach: int, which: IntArray) -> IntArray:
+def _is_beyond(references: References, reach: int, which: IntArray) -> BoolArray:
     """Tell which series are in none of the first `reach` groups."""
     within = np.zeros(len(references.series), dtype=np.bool_)
     lanes = references.order[:reach]
@@ -219,20 +218,20 @@ def _is_beyond(references: References, reach: int, which: IntArray) -> IntArray:
     return np.asarray(~within[which])
 
 
-def _side_by_side(
-    job: _Job, references: References, reach: int, put: Put
-) -> list[_Task]:
+def _side_by_side(job: _Job, references: References, reach: int, put: Put) -> list[_Task]:
     """Return tasks that compare a query with the groups that hold its others, below `reach`."""
     width = references.order.shape[1]
     first = (len(references.series) - len(job.others)) // width
     if first >= reach:
         return []
-    done = np.cumsum(references.cells(len(job.series.values))[first:reach]) * max(references.dims, 1)
+    done = np.cumsum(references.cells(len(job.series.values))[first:reach]) * max(
+        references.dims, 1
+    )
     cuts = np.flatnonzero(np.diff(done // _MOST_EFFORT, prepend=0)) + first
     bounds = [first, *[int(c) for c in cuts if c > first], reach]
     return [
         partial(_sweep, job, references, g0, g1, put)
-        for g0, g1 in zip(bounds[:-1], bounds[1:], strict=True)
+        for g0, g1 in pairwise(bounds)
     ]
 
 

@@ -7,8 +7,8 @@ Every path holds the first and the last cell, and one cell at least in each colu
 
 are at most the cost, low and high being the least and largest query values that column j may
 meet, dimension by dimension. References are tried in the order of the larger of the two; those
-whose bound is over the k-th best cost so far are not swept, and a sweep ends when a whole row of all
-its tables is.
+whose bound is over the k-th best cost so far are not swept, and a sweep ends when a whole row of
+all its tables is.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _cost(form, x, low, high):
     """Return the cost of a frame to the nearest point of a box; all (dims,)."""
     cost = 0.0
     for q in range(len(x)):
-        gap = max(max(low[q] - x[q], x[q] - high[q]), 0.0)
+        gap = max(low[q] - x[q], x[q] - high[q], 0.0)
         if form.metric == CITYBLOCK:
             cost += gap
         elif form.metric == CHEBYSHEV:

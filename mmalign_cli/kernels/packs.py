@@ -60,7 +60,9 @@ def _pack(builder: Builder, packs: list[Value]) -> Value:
     return value
 
 
-def _address(context: Any, builder: Builder, kind: Any, array: Value, at: Value, element: Any):
+def _address(
+    context: Any, builder: Builder, kind: Any, array: Value, at: Value, element: Any
+) -> Value:
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [at]), element.as_pointer())
 

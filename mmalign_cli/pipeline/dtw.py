@@ -181,7 +181,7 @@ def align_dtw(
     path = path_of(warp.frames, streams)
     alignment = Alignment(
         method="dtw",
-        parameters=_parameters(settings, metric),
+        parameters=parameters_of(settings, metric),
         streams=(reference.info(), query.info()),
         path=path,
         time_maps=time_maps(path, [reference.name, query.name]),
@@ -209,7 +209,7 @@ def _metric(reference: Stream, query: Stream, settings: DtwSettings) -> tuple[st
     return metric, (f"the streams hold different features: {what}; metric {metric}",)
 
 
-def _parameters(settings: DtwSettings, metric: str) -> Mapping[str, Any]:
+def parameters_of(settings: DtwSettings, metric: str) -> Mapping[str, Any]:
     """Return the parameters that took part, for the document."""
     parameters: dict[str, Any] = {
         "metric": metric,

@@ -30,8 +30,7 @@ def read_list(path: str, defaults: Mapping[str, str]) -> list[StreamSpec]:
     InputError
         If it cannot be read, or a line is no stream.
     """
-    with open_source(path, _MAX_BYTES) as source:
-        data = source.read()
+    data = open_source(path, _MAX_BYTES).read(_MAX_BYTES)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
