@@ -229,10 +229,7 @@ def _side_by_side(job: _Job, references: References, reach: int, put: Put) -> li
     )
     cuts = np.flatnonzero(np.diff(done // _MOST_EFFORT, prepend=0)) + first
     bounds = [first, *[int(c) for c in cuts if c > first], reach]
-    return [
-        partial(_sweep, job, references, g0, g1, put)
-        for g0, g1 in pairwise(bounds)
-    ]
+    return [partial(_sweep, job, references, g0, g1, put) for g0, g1 in pairwise(bounds)]
 
 
 def _sweep(job: _Job, references: References, g0: int, g1: int, put: Put, _: object) -> None:
