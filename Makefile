@@ -27,6 +27,7 @@ lint: $(VENV)/lint
 bench: $(VENV)/test
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/pairwise.py
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -84,9 +84,16 @@ class Rule:
 
 def fits(rule: Rule, series: Sequence[Series]) -> bool:
     """Tell whether pairs of these series can be swept side by side, but for long ones."""
-    largest = [float(np.abs(s.values).max()) for s in series]
-    plain = all(value == 0 or 2.0**-200 < value < 2.0**200 for value in largest)
-    return rule.diagonal is not None and plain
+    largest = _largest(series)
+    plain = (largest == 0) | ((largest > 2.0**-200) & (largest < 2.0**200))
+    return rule.diagonal is not None and bool(plain.all())
+
+
+def _largest(series: Sequence[Series]) -> Float64Array:
+    """Return the largest magnitude in each series."""
+    frames = np.concatenate([s.values for s in series], dtype=np.float64)
+    starts = np.cumsum([0, *(len(s.values) for s in series[:-1])])
+    return np.asarray(np.maximum.reduceat(np.abs(frames).max(axis=1), starts))
 
 
 def most_cells(dims: int) -> int:
@@ -262,5 +269,5 @@ def _windows(
 
 def check_comparable(series: Sequence[Series], rule: Rule) -> None:
     """Refuse, as a single comparison would, values whose costs are beyond float64."""
-    largest = max(series, key=lambda s: float(np.abs(s.values).max()))
+    largest = series[int(_largest(series).argmax())]
     comparable(largest.values, largest.values, rule.metric, largest.name)

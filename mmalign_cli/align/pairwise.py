@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from mmalign_cli.errors import AlignmentError
 from mmalign_cli.model import BoolArray, Float64Array, IntArray
 
 Put: TypeAlias = Callable[[int, IntArray, Float64Array], None]
+ByteArray: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 _Task: TypeAlias = Callable[[Callable[[], None]], None]
 _PAIRS_A_TASK = 32
 _MOST_EFFORT = 2e8
@@ -322,20 +323,23 @@ def paths(query: Series, references: Sequence[Series], rule: Rule) -> list[IntAr
         return [_path_of(reference, query, rule) for reference in references]
     packed = pack(references, rule)
     row = row_of(packed, query)
+    marks = np.empty(0, np.uint8)
     for g, cells in enumerate(packed.cells(len(query.values))):
         lanes = [(lane, int(k)) for lane, k in enumerate(packed.order[g]) if k >= 0]
         if cells > most_cells(packed.dims) * packed.order.shape[1]:
             for _, k in lanes:
                 found[k] = _path_of(references[k], query, rule)
             continue
-        lengths, frames = _sweep_paths(packed, row, g)
+        size = 2 * row.rows * int(packed.widths[g])
+        marks = marks if len(marks) >= size else np.empty(size, np.uint8)
+        lengths, frames = _sweep_paths(packed, row, g, marks)
         for lane, k in lanes:
             if lengths[lane]:
                 found[k] = frames[lane, -lengths[lane] :, ::-1].copy()
     return found
 
 
-def _sweep_paths(packed: References, row: Row, g: int) -> tuple[IntArray, IntArray]:
+def _sweep_paths(packed: References, row: Row, g: int, marks: ByteArray) -> tuple[IntArray, IntArray]:
     from mmalign_cli.kernels import pairs
 
     width, m, start = packed.order.shape[1], int(packed.widths[g]), int(packed.starts[g])
@@ -344,7 +348,7 @@ def _sweep_paths(packed: References, row: Row, g: int) -> tuple[IntArray, IntArr
     pairs.paths(
         packed.form, row.x, row.rows, packed.dims, row.pad,
         packed.values[start : start + packed.dims * m * width], m, packed.ends[g], row.windows,
-        row.kinds[g], packed.rule.penalty, np.empty(2 * row.rows * m, np.uint8), frames, lengths,
+        row.kinds[g], packed.rule.penalty, marks, frames, lengths,
         totals,
     )  # fmt: skip
     return lengths, frames
