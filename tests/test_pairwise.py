@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import hypothesis.strategies as st
 import naive
@@ -222,6 +223,22 @@ def test_an_exception_in_any_thread_reaches_the_caller():
     seen = []
     in_shares(50, lambda task, tell: seen.append(task), 3, lambda done: None)
     assert sorted(seen) == list(range(50))
+
+
+def test_the_last_task_of_a_helper_is_waited_for():
+    begun, reports, ended = threading.Event(), [], []
+
+    def work(task, tell):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(10)
+            return
+        begun.set()
+        while len(reports) < 2:  # until the caller has done all its tasks, and still reports
+            tell()
+        ended.append(task)
+
+    in_shares(2, work, 2, reports.append)
+    assert len(ended) == 1
 
 
 def stop(*_):

@@ -339,7 +339,9 @@ def paths(query: Series, references: Sequence[Series], rule: Rule) -> list[IntAr
     return found
 
 
-def _sweep_paths(packed: References, row: Row, g: int, marks: ByteArray) -> tuple[IntArray, IntArray]:
+def _sweep_paths(
+    packed: References, row: Row, g: int, marks: ByteArray
+) -> tuple[IntArray, IntArray]:
     from mmalign_cli.kernels import pairs
 
     width, m, start = packed.order.shape[1], int(packed.widths[g]), int(packed.starts[g])

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+_PATIENCE_S = 0.05
+"""How long the caller waits before it listens for an interrupt again."""
+
 
 class _StoppedError(Exception):
     """The caller wants no more: ends a task that a helper has begun."""
@@ -91,10 +94,13 @@ def in_shares(
             with suppress(RuntimeError):  # no more threads to be had: the others do the work
                 helper.start()
         pile.labour(lambda: pile.check(report))
+        while any(helper.is_alive() for helper in helpers):  # their last tasks
+            for helper in filter(threading.Thread.is_alive, helpers):
+                helper.join(_PATIENCE_S)
+            pile.check(report)
+        pile.check(report)
     finally:
         pile.stop()
         for helper in helpers:
             if helper.ident is not None:
                 helper.join()
-    if pile.failure is not None:
-        raise pile.failure
