@@ -29,6 +29,7 @@ bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/startup.py
 	$(VENV)-bench/bin/python benchmarks/accuracy.py
 	$(VENV)-bench/bin/python benchmarks/engine.py --long
+	$(VENV)-bench/bin/python benchmarks/pairwise.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,7 +18,7 @@ from mmalign_cli.align.metrics import Comparable, costs_along
 from mmalign_cli.align.problem import Ends, Found
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.waves import in_waves
-from mmalign_cli.align.windows import Window
+from mmalign_cli.align.windows import Window, everything, transposed
 from mmalign_cli.kernels import codes
 from mmalign_cli.model import IntArray
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Marks: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _SINGLES, _DOUBLES = np.empty(0, np.float32), np.empty(0, np.float64)
-_EVERYTHING = np.empty(0, np.int64), np.empty(0, np.int64)
+_EVERYTHING = everything(0, 0)
 _SINGLE, _DOUBLE = 1e-6, 1e-9
 _SMALL = 2**15
 """Cells up to which float64 costs no time that matters."""
@@ -116,23 +116,6 @@ def _form(metric: int, dims: int, diagonal: int, bent: bool, single: bool) -> Fo
     by_lanes = single and lanes.LANES > 0
     in_sweep = dims if by_lanes and dims <= MOST_IN_REGISTERS else 0
     return Form(metric, in_sweep, diagonal, bent, by_lanes)
-
-
-def _allowed_columns(window: Window, n_rows: int) -> tuple[IntArray, IntArray]:
-    """Return the range of columns of each row, for rows that are queries.
-
-    Parameters
-    ----------
-    window : Window
-        Ranges of query frames for each reference frame.
-    n_rows : int
-        Query frames.
-    """
-    rows = np.arange(n_rows)
-    return (
-        np.searchsorted(window.hi, rows, side="right"),
-        np.searchsorted(window.lo, rows, side="right"),
-    )
 
 
 def bytes_needed(n_cells: int, n: int, m: int, d: int) -> int:
@@ -371,13 +354,13 @@ def _laid_out(
     from mmalign_cli.kernels.table import lay_out
 
     n, m = len(pair.y), len(pair.x)
-    lo, hi = _EVERYTHING if window.holds_all(n) else _allowed_columns(window, n)
+    by_query = _EVERYTHING if window.holds_all(n) else transposed(window, n)
     shape = cut(window.n_cells, n, m, (single and lanes.ROWS) or PLAIN_ROWS)
     form = _form(pair.kernel, pair.x.shape[1], diagonal, penalty > 0, single)
     like = _SINGLES if single else _DOUBLES
     striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
     table = lay_out(
-        pair.kernel, diagonal, *striped, like, pair.y, pair.x, lo, hi, penalty, shape.width,
+        pair.kernel, diagonal, *striped, like, pair.y, pair.x, by_query.lo, by_query.hi, penalty, shape.width,
         shape.group, keep, ends.open_begin, ends.open_end,
     )  # fmt: skip
     strips = min(shape.group, len(table.base)) if keep else 0

@@ -140,6 +140,13 @@ def itakura(n: int, m: int, max_slope: float) -> Window:
     return _clipped(low * (m - 1), high * (m - 1), m)
 
 
+def transposed(window: Window, m: int) -> Window:
+    """Return the rows that each of `m` columns holds, of a window whose ranges never step back."""
+    columns = np.arange(m)
+    lo = np.searchsorted(window.hi, columns, side="right")
+    return Window(lo, np.searchsorted(window.lo, columns, side="right"), NO_MASK)
+
+
 def from_mask(mask: BoolArray, n: int, m: int, subject: str) -> Window:
     """Return the window of a boolean mask, (n, m), True where a cell may be used.
 

@@ -23,6 +23,7 @@ from mmalign_cli.commands.options import (
     take_run,
     take_targets,
 )
+from mmalign_cli.commands.pairwise import pairwise_options, run_pairwise, take_pairwise
 from mmalign_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ Examples:
   mmalign dtw a.csv b.csv --window slanted --radius 10% --json | jq .cost.total
   mmalign dtw song.wav phrase.wav --subsequence --top 3
   cat a.csv | mmalign dtw -,format=csv b.csv --path path.csv
+  mmalign dtw --pairwise list.txt -o matrix.npy
 """
 
 
@@ -50,8 +52,8 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
 @click.command(
     cls=StreamCommand, short_help="Dynamic Time Warping of two streams.", epilog=EXAMPLES
 )
-@click.argument("reference")
-@click.argument("query")
+@click.argument("reference", required=False)
+@click.argument("query", required=False)
 @click.option(
     "--metric", metavar="NAME", help=f"Local cost: {listing(METRICS)} [the feature's own]."
 )
@@ -104,6 +106,7 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     help="Taken by every aligner; nothing in dtw is random.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
+@pairwise_options
 @output_options
 @run_options
 @stream_options
@@ -111,9 +114,15 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
     """Align QUERY to REFERENCE by Dynamic Time Warping.
 
     Both are streams, PATH[,key=value]..., with the same number of dimensions after their
-    features. The result maps the query's clock to the reference's.
+    features. The result maps the query's clock to the reference's. With --pairwise LIST the
+    costs of all pairs of a list of streams go to a file.
     """
     run, targets = take_run(parameters), take_targets(parameters)
+    many = take_pairwise((reference, query), parameters)
+    if many is not None:
+        _check(parameters)
+        run_pairwise(many, parameters, run, targets)
+        return
     specs = parse_streams([reference, query], parameters)
     dry_run = parameters.pop("dry_run")
     _check(parameters)

@@ -130,7 +130,7 @@ def align_dtw(
     path = path_of(warps[0].frames, streams)
     alignment = Alignment(
         method="dtw",
-        parameters={**_parameters(settings, metric, restrictions), **found},
+        parameters={**parameters_of(settings, metric, restrictions), **found},
         streams=(reference.info(), query.info()),
         path=path,
         time_maps=time_maps(path, [reference.name, query.name]),
@@ -247,7 +247,7 @@ def _metric(reference: Stream, query: Stream, settings: DtwSettings) -> tuple[st
     return metric, (f"the streams hold different features: {what}; metric {metric}",)
 
 
-def _parameters(
+def parameters_of(
     settings: DtwSettings, metric: str, restrictions: Restrictions
 ) -> Mapping[str, Any]:
     """Return the parameters that took part, for the document."""
