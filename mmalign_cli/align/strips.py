@@ -360,8 +360,8 @@ def _laid_out(
     like = _SINGLES if single else _DOUBLES
     striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
     table = lay_out(
-        pair.kernel, diagonal, *striped, like, pair.y, pair.x, by_query.lo, by_query.hi, penalty, shape.width,
-        shape.group, keep, ends.open_begin, ends.open_end,
+        pair.kernel, diagonal, *striped, like, pair.y, pair.x, by_query.lo, by_query.hi, penalty,
+        shape.width, shape.group, keep, ends.open_begin, ends.open_end,
     )  # fmt: skip
     strips = min(shape.group, len(table.base)) if keep else 0
     marks = np.empty(strips * shape.rows * min(shape.width, n + m - 1) // 4, np.uint8)
