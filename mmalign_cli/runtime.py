@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -143,8 +144,15 @@ def _own_cache() -> str:
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # as its specification demands
         base = os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(base, "mmalign", f"kernels-{__version__}")
+    folder = os.path.join(base, "mmalign", f"kernels-{__version__}-{_kernel_stamp()}")
     return folder if _make_private(folder) and _is_usable(folder) else ""
+
+
+def _kernel_stamp() -> str:
+    """Return a number that changes with any kernel: numba looks at one file of several only."""
+    files = sorted((Path(__file__).parent / "kernels").glob("*.py"))
+    stamps = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    return f"{zlib.crc32(repr(stamps).encode()):08x}"
 
 
 def _make_private(folder: str) -> bool:

@@ -18,7 +18,7 @@ from mmalign_cli.align.metrics import Comparable, costs_along
 from mmalign_cli.align.problem import Ends, Found
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.waves import in_waves
-from mmalign_cli.align.windows import Window, everything, transposed
+from mmalign_cli.align.windows import Window, everything
 from mmalign_cli.kernels import codes
 from mmalign_cli.model import IntArray
 
@@ -45,6 +45,8 @@ _MARKED_BYTES = 2**19
 """Tables whose winners fit here are one tile."""
 _KEPT_BYTES = 48 * 2**20
 """What may be kept of larger ones before fewer borders are."""
+_KEPT_ROWS_BYTES = 8 * 2**20
+"""Rows of strips that are kept without a thought of how narrow the band is."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     """Choose how to cut a table.
 
     Keeps about ``12 n_cells / width`` bytes and room for marks of one group and width, with
-    groups about as high as tiles are wide. Kept rows are as long as the table: of a narrow band
-    fewer are kept, as long as marks take no more than they do.
+    groups about as high as tiles are wide. Kept rows are as long as the table: where they would
+    take much, of a narrow band fewer are kept, as long as marks take no more than they do.
     """
     diagonals = n_rows + n_columns - 1
     strips = -(-n_rows // rows)
@@ -102,9 +104,11 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     best = (24.0 * n_cells) ** (1 / 3)
     wanted = min(best, max(2.0 * rows, 12.0 * n_cells / _KEPT_BYTES))
     width = 2 ** math.ceil(math.log2(wanted))
-    table = n_rows * n_columns
-    height = max(width, min(width * table / max(n_cells, 1), math.sqrt(16 * table / width)))
-    return Cut(rows, width, max(1, int(height) // rows), False)
+    table, group = n_rows * n_columns, max(1, width // rows)
+    if 4 * strips // group * n_columns > _KEPT_ROWS_BYTES:
+        height = min(width * table / max(n_cells, 1), math.sqrt(16 * table / width))
+        group = max(group, int(height) // rows)
+    return Cut(rows, width, group, False)
 
 
 @functools.cache
@@ -354,13 +358,13 @@ def _laid_out(
     from mmalign_cli.kernels.table import lay_out
 
     n, m = len(pair.y), len(pair.x)
-    by_query = _EVERYTHING if window.holds_all(n) else transposed(window, n)
+    cells = _EVERYTHING if window.holds_all(n) else window
     shape = cut(window.n_cells, n, m, (single and lanes.ROWS) or PLAIN_ROWS)
     form = _form(pair.kernel, pair.x.shape[1], diagonal, penalty > 0, single)
     like = _SINGLES if single else _DOUBLES
     striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
     table = lay_out(
-        pair.kernel, diagonal, *striped, like, pair.y, pair.x, by_query.lo, by_query.hi, penalty,
+        pair.kernel, diagonal, *striped, like, pair.y, pair.x, cells.lo, cells.hi, penalty,
         shape.width, shape.group, keep, ends.open_begin, ends.open_end,
     )  # fmt: skip
     strips = min(shape.group, len(table.base)) if keep else 0

@@ -25,6 +25,7 @@ plain loop.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from llvmlite import ir
@@ -122,10 +123,10 @@ def _splat(builder: Builder, scalar: Value) -> Value:
     return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
 
-def _call(builder: Builder, name: str, vector: Value) -> Value:
-    kind = ir.FunctionType(_VECTOR, [_VECTOR])
+def _call(builder: Builder, name: str, *vectors: Value) -> Value:
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(vectors))
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32")
-    return builder.call(function, [vector])
+    return builder.call(function, vectors)
 
 
 def _at_most(builder: Builder, a: Value, b: Value) -> Value:
@@ -167,13 +168,23 @@ def _add_difference(builder: Builder, metric: int, sums: Value, x: Value, y: Val
     return builder.select(builder.fcmp_ordered(">", size, sums), size, sums)
 
 
-def _costs_here(builder: Builder, metric: int, xs: list[Value], ys: list[Value]) -> Value:
-    if metric == EUCLIDEAN and len(xs) == 1:
+def _costs_here(
+    builder: Builder, metric: int, xs: list[Value], ys: list[Value]
+) -> Callable[[Value], Value]:
+    """Return what adds the local costs to a vector."""
+    if len(xs) == 1 and metric == SQEUCLIDEAN:
+        difference = builder.fsub(xs[0], ys[0])
+        return lambda base: _call(builder, "fma", difference, difference, base)
+    if len(xs) == 1 and metric == EUCLIDEAN:
         metric = CITYBLOCK
     sums = None
     for x, y in zip(xs, ys, strict=True):
         sums = _add_difference(builder, metric, sums, x, y)
-    return _call(builder, "sqrt", sums) if metric == EUCLIDEAN else sums
+    return _adding(builder, _call(builder, "sqrt", sums) if metric == EUCLIDEAN else sums)
+
+
+def _adding(builder: Builder, cost: Value) -> Callable[[Value], Value]:
+    return lambda base: builder.fadd(base, cost)
 
 
 def _emit_load(context, builder, signature, arguments):
@@ -286,22 +297,16 @@ def step(
         for k in range(VECTORS):
             if rule.dims:
                 ys = [memories[6].load(start, k * LANES) for start in starts]
-                cost = _costs_here(builder, rule.metric, x[k::VECTORS], ys)
+                add_cost = _costs_here(builder, rule.metric, x[k::VECTORS], ys)
             else:
-                cost = memories[7].load(ring_row, k * LANES)
+                add_cost = _adding(builder, memories[7].load(ring_row, k * LANES))
             if marks_on:
                 left_first.append(_at_most(builder, last[k], up[k]))
             bent = _least(builder, last[k], up[k])
             if rule.bent:
                 bent = builder.fadd(bent, _splat(builder, penalty_))
-            if rule.diagonal == 1:
-                direct = diagonal[k]
-                total = builder.fadd(_least(builder, diagonal[k], bent), cost, flags=_FUSE)
-            else:
-                twice = builder.fadd(cost, cost)
-                direct = builder.fadd(diagonal[k], twice)
-                bent = builder.fadd(bent, cost)
-                total = _least(builder, direct, bent)
+            direct = diagonal[k] if rule.diagonal == 1 else add_cost(diagonal[k])
+            total = add_cost(_least(builder, direct, bent))
             if marks_on:
                 straight.append(_at_most(builder, direct, bent))
             if mask_on:

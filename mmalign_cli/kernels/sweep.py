@@ -234,9 +234,9 @@ def _take_step(form, last, diagonal, cost, penalty):
     """Advance all positions; `last` holds one more, the row above."""
     for p in range(len(cost)):
         up = last[p + 1]
-        bent = min(last[p], up) + (penalty + cost[p] if form.bent else cost[p])
-        direct = diagonal[p] + (cost[p] if form.diagonal == 1 else cost[p] + cost[p])
-        last[p] = min(direct, bent)
+        bent = min(last[p], up) + (penalty if form.bent else 0)
+        direct = diagonal[p] if form.diagonal == 1 else diagonal[p] + cost[p]
+        last[p] = min(direct, bent) + cost[p]
         diagonal[p] = up
 
 
@@ -249,10 +249,7 @@ def _mark(form, last, diagonal, cost, penalty, marks):
         for bit in range(8):
             p = 8 * byte + bit
             bent = min(last[p], last[p + 1]) + (penalty if form.bent else 0)
-            if form.diagonal == 1:
-                won = diagonal[p] <= bent
-            else:
-                won = diagonal[p] + (cost[p] + cost[p]) <= bent + cost[p]
-            straight |= won << bit
+            direct = diagonal[p] if form.diagonal == 1 else diagonal[p] + cost[p]
+            straight |= (direct <= bent) << bit
             left |= (last[p] <= last[p + 1]) << bit
         marks[byte], marks[half + byte] = straight, left

@@ -190,19 +190,35 @@ def _columns_in_row(size):
 
 
 @njit(nogil=True)
-def _lay_window(lanes, vectors, lo, hi, m, begin, end, free, span):
-    """Fill begin, end, free and span of a table; `lo` and `hi` are empty where all is allowed."""
-    n, rows = len(lo), lanes * vectors
+def _columns_of_rows(lo, hi, n):
+    """Return the columns that each of n rows may use, of ranges of rows that never step back."""
+    first, last = np.empty(n, np.int64), np.empty(n, np.int64)
+    j0, j1 = 0, 0
+    for i in range(n):
+        while j0 < len(hi) and hi[j0] <= i:
+            j0 += 1
+        while j1 < len(lo) and lo[j1] <= i:
+            j1 += 1
+        first[i], last[i] = j0, j1
+    return first, last
+
+
+@njit(nogil=True)
+def _lay_window(lanes, vectors, lo, hi, n, begin, end, free, span):
+    """Fill begin, end, free and span of a table."""
+    m, rows = len(lo), lanes * vectors
+    first_column, past_column = _columns_of_rows(lo, hi, n)
     for s in range(len(span)):
         first, last = FAR, 0
         free[s, 0], free[s, 1] = -FAR, FAR
         for r in range(rows):
             i = min(s * rows + r, n - 1)
             p = slot(lanes, vectors, rows - 1 - r)
-            begin[s, p] = -FAR if lo[i] == 0 else lo[i] + r
-            end[s, p] = FAR if hi[i] == m else hi[i] + r
+            j0, j1 = first_column[i], past_column[i]
+            begin[s, p] = -FAR if j0 == 0 else j0 + r
+            end[s, p] = FAR if j1 == m else j1 + r
             free[s, 0], free[s, 1] = max(free[s, 0], begin[s, p]), min(free[s, 1], end[s, p])
-            first, last = min(first, lo[i] + r), max(last, hi[i] + r)
+            first, last = min(first, j0 + r), max(last, j1 + r)
         # One anti-diagonal earlier, to take over the corner from the strip before.
         span[s, 0] = s * rows + max(first - 1, 0)
         span[s, 1] = max(min(s * rows + last, n + m - 1), span[s, 0] + 1)
@@ -233,8 +249,8 @@ def lay_out(
     like : ndarray, shape (0,)
         Of the type to compute in: float32 for lanes.
     query, reference : ndarray, shape (n, d) and (m, d)
-    lo, hi : ndarray, shape (n,) or (0,), int64
-        Columns that each row may use; empty for all.
+    lo, hi : ndarray, shape (m,) or (0,), int64
+        Rows that each column may use, neither ever stepping back; empty for all.
     penalty : float
     width, group : int
         How the table is cut.
@@ -267,7 +283,7 @@ def lay_out(
     end = aligned(strips * rows, np.int32).reshape(strips, rows)
     free, span = np.empty((strips, 2), np.int64), np.empty((strips, 2), np.int64)
     if len(lo):
-        _lay_window(lanes, vectors, lo, hi, m, begin, end, free, span)
+        _lay_window(lanes, vectors, lo, hi, n, begin, end, free, span)
     else:
         _lay_everything(n, m, rows, begin, end, free, span)
 
