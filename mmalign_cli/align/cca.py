@@ -18,6 +18,7 @@ from functools import reduce
 
 import numpy as np
 
+from mmalign_cli.align.coupling import Coupling
 from mmalign_cli.model import Float64Array, IntArray
 
 _RANK_TOLERANCE = 1e-10
@@ -104,7 +105,7 @@ def along(
     return Moments(total, mean, values.T @ (values * weights[:, np.newaxis]) / total, dims)
 
 
-def under(x: Float64Array, y: Float64Array, coupling: Float64Array) -> Moments:
+def under(x: Float64Array, y: Float64Array, coupling: Coupling) -> Moments:
     """Return the moments of two sets under a soft coupling.
 
     ``S_xx = Xc' diag(W1) Xc``, ``S_yy = Yc' diag(W'1) Yc``, ``S_xy = Xc' W Yc`` for the coupling W
@@ -113,19 +114,22 @@ def under(x: Float64Array, y: Float64Array, coupling: Float64Array) -> Moments:
     Parameters
     ----------
     x, y : ndarray, shape (n, d_x) and (m, d_y)
-    coupling : ndarray, shape (n, m)
-        Not negative: the weight with which two frames match.
+    coupling : Coupling
+        The weight with which two frames match.
     """
-    total = float(coupling.sum())
-    a, b = coupling.sum(axis=1) / total, coupling.sum(axis=0) / total
+    shift = y.mean(axis=0)  # before the product, which would cancel digits far from 0
+    y = y - shift
+    a, b, coupled = coupling.times(y)
+    total = float(a.sum())
+    a, b = a / total, b / total
     mean_x, mean_y = a @ x, b @ y
     xc, yc = x - mean_x, y - mean_y
-    cross = xc.T @ (coupling @ yc) / total
+    cross = xc.T @ (coupled / total - a[:, np.newaxis] * mean_y)
     covariance = np.block(
         [[xc.T @ (xc * a[:, np.newaxis]), cross], [cross.T, yc.T @ (yc * b[:, np.newaxis])]]
     )
     dims = (x.shape[1], y.shape[1])
-    return Moments(total, np.concatenate([mean_x, mean_y]), covariance, dims)
+    return Moments(total, np.concatenate([mean_x, mean_y + shift]), covariance, dims)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from mmalign_cli.align.problem import CLOSED, Ends, Found
 from mmalign_cli.align.steps import StepPattern, step_pattern
 from mmalign_cli.align.windows import BANDS, Window, everything
 from mmalign_cli.errors import AlignmentError
+from mmalign_cli.kernels import codes
 from mmalign_cli.model import Cost, Float64Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def dtw(
     pair = comparable(x, y, metric, subject)
     scaled = penalty / pair.scale
     accumulated = np.full((len(x), len(y)) if keep_accumulated else (0, 0), np.inf)
-    weight = None if keep_accumulated else _fast_weight(pattern, window, penalty, ends)
+    slow = keep_accumulated or pair.kernel == codes.TABLE
+    weight = None if slow else _fast_weight(pattern, window, penalty, ends)
     if weight is None:
         found = rows.find_path(pair, pattern, window, scaled, ends, accumulated, progress)
     else:
