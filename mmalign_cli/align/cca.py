@@ -279,7 +279,7 @@ def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
 
 def _diagonal(u: Float64Array, middle: Float64Array, v: Float64Array) -> Float64Array:
     """Return the diagonal of ``u' middle v``."""
-    return np.asarray(np.einsum("ik,ij,jk->k", u, middle, v, optimize=True))
+    return np.asarray(((u.T @ middle) * v.T).sum(axis=1))
 
 
 def dims_of_energy(correlations: Float64Array, share: float) -> int:

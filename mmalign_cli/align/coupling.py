@@ -91,6 +91,15 @@ class Coupling:
         return full
 
 
+def blurred(path: IntArray, band: Band, sigma_frames: float) -> Coupling:
+    """Return a Gaussian ridge along a path: what is known of the coupling before any round."""
+    rows = np.arange(len(band.lo), dtype=np.float64)
+    middle = np.interp(rows, path[:, 0], path[:, 1])[:, np.newaxis]
+    columns = band.lo[:, np.newaxis] + np.arange(band.width)
+    ridge = np.exp(-0.5 * ((columns - middle) / sigma_frames) ** 2)
+    return Coupling(band, np.where(columns < band.n_columns, ridge, 0.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Expectation:
     """What the forward and the backward pass give.
