@@ -16,7 +16,6 @@ from mmalign_cli import runtime
 from mmalign_cli.align.cca import Canonical, cca, under
 from mmalign_cli.align.coupling import (
     Band,
-    Coupling,
     Expectation,
     around,
     blurred,
@@ -193,5 +192,3 @@ def posterior(x: Float64Array, y: Float64Array, path: IntArray) -> tuple[Expecta
     """
     gamma = temperature(x, y, path)
     return expect(x, y, gamma, band_of(path, len(x), len(y))), gamma
-
-

@@ -178,7 +178,9 @@ def cca(moments: Moments, ridge: float = 0.0) -> Canonical:
     cross = np.block(
         [
             [
-                np.zeros((ranks[i], ranks[j])) if i == j else white[i].T @ covariance[a, b] @ white[j]
+                np.zeros((ranks[i], ranks[j]))
+                if i == j
+                else white[i].T @ covariance[a, b] @ white[j]
                 for j, b in enumerate(blocks)
             ]
             for i, a in enumerate(blocks)
@@ -190,9 +192,7 @@ def cca(moments: Moments, ridge: float = 0.0) -> Canonical:
     parts = np.split(best, np.cumsum(ranks)[:-1])
     weights = [w @ part for w, part in zip(white, parts, strict=True)]
     sign = _signs(weights[0], covariance[blocks[0], blocks[0]])
-    maps = (
-        Linear(moments.mean[b], w * sign) for b, w in zip(blocks, weights, strict=True)
-    )
+    maps = (Linear(moments.mean[b], w * sign) for b, w in zip(blocks, weights, strict=True))
     correlations = np.clip(rho[::-1][:dims] / (len(blocks) - 1), 0.0, 1.0)
     return Canonical(tuple(maps), correlations)
 

@@ -206,11 +206,12 @@ def posterior_of(coupling: Coupling, level: float = 0.9) -> Posterior:
 
     lo, m = coupling.band.lo, coupling.band.n_columns
     _, columns, _ = coupling.times(np.zeros((m, 0)))
-    found = []
+    found: list[Float64Array] = []
     for q in ((1 - level) / 2, 0.5, (1 + level) / 2):
         out = np.empty(m)
         kernel.quantiles(coupling.probability, lo, columns, q, out)
         found.append(np.clip(out, 0.0, len(lo) - 1.0))
     entropy = np.empty(m)
     kernel.entropies(coupling.probability, lo, columns, entropy)
-    return Posterior(*found, entropy)
+    low, middle, high = found
+    return Posterior(low, middle, high, entropy)

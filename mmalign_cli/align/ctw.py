@@ -18,7 +18,7 @@ from mmalign_cli.align import robust
 from mmalign_cli.align.alternate import Alternation, Descent
 from mmalign_cli.align.cca import Canonical, along, cca, dims_of_energy, folds_of, held_out_gains
 from mmalign_cli.align.dtw import Warp, dtw
-from mmalign_cli.align.first_paths import INITS, Start
+from mmalign_cli.align.first_paths import STARTS, Start, within
 from mmalign_cli.align.problem import CLOSED, Ends
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array, FloatArray, IntArray
@@ -28,6 +28,7 @@ CANDIDATE_DIMS = (1, 2, 3, 5, 8, 12)
 _FEW_FRAMES = 10
 _LITTLE_DATA_RIDGE = 0.05
 _PATIENCE = 2
+_SKIPPED = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Settings:
         Regularization relative to each stream's mean variance. None: none where a stream has at
         least ten frames a dimension, else 0.05.
     init : str
-        One of `mmalign_cli.align.first_paths.INITS`.
+        One of `mmalign_cli.align.choices.INITS`.
     starts : int or None
         How many of its starts to use; None takes all.
     max_rounds : int
@@ -222,8 +223,13 @@ def candidate(pair: Pair, start: str, descent: Descent[Canonical]) -> Candidate:
 
 
 def starts_of(pair: Pair) -> list[Start]:
-    """Return the starts that the settings ask for."""
-    return INITS[pair.settings.init](pair.x, pair.y)[: pair.settings.starts]
+    """Return the starts that the settings ask for; with open ends in parts of the reference too."""
+    settings, n = pair.settings, len(pair.x)
+    starts = STARTS[settings.init](pair.x, pair.y)[: settings.starts]
+    low = _SKIPPED if settings.ends.open_begin else 0.0
+    high = 1.0 - _SKIPPED if settings.ends.open_end else 1.0
+    parts = {(low, 1.0), (0.0, high), (low, high)} - {(0.0, 1.0)}
+    return starts + [within(s, n, *part) for part in sorted(parts) for s in starts]
 
 
 def candidates(
@@ -252,7 +258,7 @@ def candidates(
 
 
 def _most_dims(pair: Pair) -> int:
-    return min(pair.x.shape[1], pair.y.shape[1])
+    return min(int(pair.x.shape[1]), int(pair.y.shape[1]))
 
 
 def _in_space(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.selfsim import COARSE_FRAMES, coarsened
 from mmalign_cli.align.windows import slanted
 from mmalign_cli.errors import AlignmentError
 from mmalign_cli.model import Float64Array, IntArray
@@ -41,9 +42,10 @@ def bent_line(n: int, m: int, exponent: float = 1.0, length: int | None = None) 
     exponent : float
         ``u -> ((n - 1) u, (m - 1) u^exponent)``, rounded; 1 is the straight line.
     length : int, optional
-        Steps before those that move nothing are left out; the longer stream by default.
+        Steps; by default 300, or 1.1 times the longer stream where that is more, which are the
+        reference programs' for made and for recorded sequences.
     """
-    u = np.linspace(0.0, 1.0, length or max(n, m))
+    u = np.linspace(0.0, 1.0, length or max(300, int(1.1 * max(n, m) + 0.5)))
     shares = np.column_stack([u * (n - 1), u**exponent * (m - 1)])
     return np.floor(shares + 0.5).astype(np.int64)
 
@@ -82,7 +84,7 @@ def activity(frames: Float64Array) -> Float64Array:
     padded = np.pad(speed, width // 2, mode="edge")
     envelope = np.sqrt(np.convolve(padded, np.full(width, 1.0 / width), "valid"))
     deviation = float(envelope.std())
-    return ((envelope - envelope.mean()) / (deviation or 1.0))[:, np.newaxis]
+    return np.asarray(((envelope - envelope.mean()) / (deviation or 1.0))[:, np.newaxis])
 
 
 def envelope_path(x: Float64Array, y: Float64Array) -> IntArray | None:
@@ -109,8 +111,25 @@ def dtw_starts(x: Float64Array, y: Float64Array) -> list[Start]:
 
 
 def selfsim_starts(x: Float64Array, y: Float64Array) -> list[Start]:
-    """Return the path of least cost between the streams' self-similarities."""
-    return [Start("selfsim", dtw(x, y, metric="selfsim").frames)]
+    """Return the path of least cost between the self-similarities of the streams' stretches."""
+    coarse = [coarsened(v, COARSE_FRAMES) for v in (x, y)]
+    path = dtw(coarse[0], coarse[1], metric="selfsim").frames
+    middles = [
+        (path[:, k] + 0.5) * len(v) / len(c) - 0.5
+        for k, (v, c) in enumerate(zip((x, y), coarse, strict=True))
+    ]
+    corners = ((0.0, len(x) - 1.0), (0.0, len(y) - 1.0))
+    ends = [np.concatenate([[a], q, [b]]) for q, (a, b) in zip(middles, corners, strict=True)]
+    steps = np.linspace(0.0, len(path) + 1.0, max(300, 2 * max(len(x), len(y))))
+    fine = [np.interp(steps, np.arange(len(path) + 2), q) for q in ends]
+    return [Start("selfsim", np.floor(np.column_stack(fine) + 0.5).astype(np.int64))]
+
+
+def within(start: Start, n: int, low: float, high: float) -> Start:
+    """Return a start squeezed into a part of the reference, for ends that are open."""
+    path = start.path.copy()
+    path[:, 0] = np.floor(low * (n - 1) + path[:, 0] * (high - low) + 0.5)
+    return Start(f"{start.name} in {low:.0%} to {high:.0%}", path)
 
 
 def _uniform(x: Float64Array, y: Float64Array) -> list[Start]:
@@ -121,10 +140,10 @@ def _auto(x: Float64Array, y: Float64Array) -> list[Start]:
     return [*_uniform(x, y), *dtw_starts(x, y), *selfsim_starts(x, y)]
 
 
-INITS: Mapping[str, Callable[[Float64Array, Float64Array], list[Start]]] = {
+STARTS: Mapping[str, Callable[[Float64Array, Float64Array], list[Start]]] = {
     "auto": _auto,
     "uniform": _uniform,
     "dtw": dtw_starts,
     "selfsim": selfsim_starts,
 }
-"""Name of an ``--init`` to its starts, the most likely ones first."""
+"""Name in `mmalign_cli.align.choices.INITS` to its starts, the most likely ones first."""

@@ -21,7 +21,9 @@ def without_spikes(frames: Float64Array) -> Float64Array:
     have a floor, a tenth of the column's own, so that smooth curves keep their corners.
     """
     half = _WINDOW // 2
-    padded = np.pad(frames, ((half, half), (0, 0)), mode="reflect" if len(frames) > half else "edge")
+    padded = np.pad(
+        frames, ((half, half), (0, 0)), mode="reflect" if len(frames) > half else "edge"
+    )
     around = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW, axis=0)
     middle = np.median(around, axis=2)
     spread = _NORMAL * np.median(np.abs(around - middle[:, :, np.newaxis]), axis=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -159,8 +159,9 @@ def write_alignment(
     matrices: Mapping[str, Array],
     targets: Targets,
     run: Run,
+    also: Sequence[Callable[[Outputs], None]] = (),
 ) -> None:
-    """Write all that the options ask for, or nothing."""
+    """Write all that the options ask for, and what `also` writes, or nothing."""
     from mmalign_cli.write import document
     from mmalign_cli.write.aligned import write_aligned
     from mmalign_cli.write.atomic import Outputs
@@ -179,6 +180,8 @@ def write_alignment(
             write_aligned(outputs, targets.aligned, originals, path)
         if targets.plot is not None:
             draw(outputs, targets.plot, alignment, [item.stream for item in loaded])
+        for write in also:
+            write(outputs)
         if targets.document is not None:
             with outputs.open(targets.document) as file:
                 file.write(document.to_text(value).encode())
@@ -190,10 +193,9 @@ def draw(outputs: Outputs, target: str, alignment: Alignment, streams: list[Stre
     from mmalign_cli.align.dtw import local_costs
     from mmalign_cli.write.plot import sampled_frames, write_plot
 
-    reference, query = streams[:2]
-    local = local_costs(
-        reference.values[sampled_frames(reference)],
-        query.values[sampled_frames(query)],
-        str(alignment.parameters["metric"]),
-    )
+    frames = [
+        alignment.compared(k, stream.values[sampled_frames(stream)])
+        for k, stream in enumerate(streams[:2])
+    ]
+    local = local_costs(frames[0], frames[1], str(alignment.parameters["metric"]))
     write_plot(outputs, target, alignment, streams, local)

@@ -27,7 +27,8 @@ def warp_rows(a: Floats, b: Floats, recent: Floats) -> float:
             left = min(diagonal, up, left) + abs(a[i] - b[j])
             recent[j] = left
             diagonal = up
-    return recent[len(b) - 1]
+    total: float = recent[len(b) - 1]
+    return total
 
 
 @njit(**_options)

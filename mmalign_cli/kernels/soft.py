@@ -32,7 +32,8 @@ def log_sum(a: float, b: float, c: float) -> float:
     top = max(a, b, c)
     if top == -np.inf:
         return top
-    return top + np.log(np.exp(a - top) + np.exp(b - top) + np.exp(c - top))
+    total: float = top + np.log(np.exp(a - top) + np.exp(b - top) + np.exp(c - top))
+    return total
 
 
 @njit(**_options)
@@ -80,7 +81,7 @@ def forward(first: int, last: int, cost: Floats, gamma: float, lo: Ints, before:
 def backward(
     first: int, last: int, cost: Floats, gamma: float, m: int, lo: Ints, after: Floats
 ) -> None:
-    """Fill rows first <= i < last of `after` (n, w), from the last one; row `last` must be there."""
+    """Fill rows first <= i < last of `after` (n, w), from the last one; row `last` is there."""
     n = len(cost)
     for i in range(last - 1, first - 1, -1):
         for k in range(cost.shape[1] - 1, -1, -1):

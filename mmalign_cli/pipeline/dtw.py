@@ -10,7 +10,7 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.dtw import Warp, bytes_needed, dtw, smallest_radius
-from mmalign_cli.align.metrics import metric_named
+from mmalign_cli.align.metrics import METRICS, metric_named
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.time_maps import time_maps
@@ -82,9 +82,10 @@ def plan_dtw(
 ) -> Plan:
     """Return what DTW of two streams will take."""
     n, m, d = streams[0].n_frames, streams[1].n_frames, streams[0].n_dims
+    tabled = settings.metric is not None and metric_named(settings.metric).table is not None
     need = bytes_needed(
         n, m, d, step=settings.step, window=window, penalty=settings.penalty, ends=settings.ends,
-        keep_accumulated=with_costs,
+        keep_accumulated=with_costs or tabled,
     )  # fmt: skip
     extra = 8 * (n + m) ** 2 if with_costs else 0
     return Plan((n, m), d, window.n_cells, need + extra)
@@ -154,8 +155,9 @@ def align_dtw(
     """
     reference, query = streams
     subject = f"{reference.name}, {query.name}"
-    _require_comparable(reference, query)
     metric, warnings = _metric(reference, query, settings)
+    if METRICS[metric].table is None:
+        _require_comparable(reference, query)
     pattern = step_pattern(settings.step)
     window = window_of(streams, settings)
     plan = plan_dtw(streams, settings, window, keep_costs)
@@ -194,7 +196,9 @@ def align_dtw(
 def _require_comparable(reference: Stream, query: Stream) -> None:
     if reference.n_dims != query.n_dims:
         what = f"{reference.n_dims} vs {query.n_dims} dimensions ({reference.name}, {query.name})"
-        raise InputError(query.source, what, "use ctw, gtw or dctw, or the same features= for both")
+        raise InputError(
+            query.source, what, "use ctw, --metric selfsim, or the same features= for both"
+        )
 
 
 def _metric(reference: Stream, query: Stream, settings: DtwSettings) -> tuple[str, tuple[str, ...]]:
