@@ -12,6 +12,7 @@ covariances along a warping path, or under a soft coupling.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -24,6 +25,8 @@ from mmalign_cli.model import Float64Array, IntArray
 _RANK_TOLERANCE = 1e-10
 """Of the variances of columns scaled alike: float32 input leaves 1e-14 where there is nothing."""
 _LARGEST = 1.0 - 1e-9
+_VARIANCE = 0.999
+_EXTREME = 200
 FOLDS = 5
 _BLOCKS = 20
 
@@ -148,6 +151,14 @@ class Canonical:
     maps: tuple[Linear, ...]
     correlations: Float64Array
 
+    def after(self, bases: Sequence[Linear]) -> Canonical:
+        """Return the maps of frames that were first mapped by `bases`, one a set."""
+        maps = tuple(
+            Linear(b.mean + f.mean @ np.linalg.pinv(b.weights), b.weights @ f.weights)
+            for b, f in zip(bases, self.maps, strict=True)
+        )
+        return Canonical(maps, self.correlations)
+
     def leading(self, dims: int) -> Canonical:
         """Return the first `dims` dimensions alone."""
         maps = tuple(Linear(f.mean, f.weights[:, :dims]) for f in self.maps)
@@ -195,6 +206,24 @@ def cca(moments: Moments, ridge: float = 0.0) -> Canonical:
     maps = (Linear(moments.mean[b], w * sign) for b, w in zip(blocks, weights, strict=True))
     correlations = np.clip(rho[::-1][:dims] / (len(blocks) - 1), 0.0, 1.0)
     return Canonical(tuple(maps), correlations)
+
+
+def principal(frames: Float64Array, most: int) -> Linear:
+    """Return the map of frames (n, d) to at most `most` principal components, (d, k).
+
+    Those that hold 99.9 % of the variance; all of the streams' own columns where these are no
+    more than `most`, for then nothing need be lost. Values whose squares overflow or vanish are
+    brought near 1, by a power of two.
+    """
+    exponent = math.frexp(float(np.abs(frames).max()))[1]
+    scale = math.ldexp(1.0, -exponent if abs(exponent) > _EXTREME else 0)
+    if frames.shape[1] <= most:
+        return Linear(np.zeros(frames.shape[1]), scale * np.eye(frames.shape[1]))
+    mean = frames.mean(axis=0)
+    _, size, axes = np.linalg.svd((frames - mean) * scale, full_matrices=False)
+    held = np.cumsum(size**2) / (size**2).sum()
+    k = min(most, int(np.searchsorted(held, _VARIANCE)) + 1)
+    return Linear(mean, scale * axes[:k].T)
 
 
 def whitening(covariance: Float64Array, ridge: float = 0.0) -> Float64Array:

@@ -16,7 +16,16 @@ import numpy as np
 from mmalign_cli import runtime
 from mmalign_cli.align import robust
 from mmalign_cli.align.alternate import Alternation, Descent
-from mmalign_cli.align.cca import Canonical, along, cca, dims_of_energy, folds_of, held_out_gains
+from mmalign_cli.align.cca import (
+    Canonical,
+    Linear,
+    along,
+    cca,
+    dims_of_energy,
+    folds_of,
+    held_out_gains,
+    principal,
+)
 from mmalign_cli.align.dtw import Warp, dtw
 from mmalign_cli.align.first_paths import STARTS, Start, within
 from mmalign_cli.align.problem import CLOSED, Ends
@@ -28,6 +37,9 @@ CANDIDATE_DIMS = (1, 2, 3, 5, 8, 12)
 _FEW_FRAMES = 10
 _LITTLE_DATA_RIDGE = 0.05
 _PATIENCE = 2
+_MOST_COLUMNS = 40
+_LEAST_FRAMES = 6
+_NOTHING = 1e3  # nats: less than any maps would lose
 _SKIPPED = 0.2
 
 
@@ -111,9 +123,12 @@ class Pair:
     Parameters
     ----------
     x, y : ndarray, shape (n, d_x) and (m, d_y)
-        Frames to fit to and to compare.
+        Frames to fit to and to compare: the streams' own columns, or the first 40 principal
+        components of more.
     ridge : float
     settings : Settings
+    bases : tuple of Linear
+        From the streams' own frames to `x` and `y`.
     subject : str
         Names the pair in messages.
     """
@@ -122,6 +137,7 @@ class Pair:
     y: Float64Array
     ridge: float
     settings: Settings
+    bases: tuple[Linear, Linear]
     subject: str = "ctw"
 
     def project(self, path: IntArray, dims: int | None = None) -> Canonical:
@@ -152,7 +168,7 @@ class Pair:
     def evidence(self, path: IntArray) -> float:
         """Return the nats a step of the best number of dimensions, times the share covered."""
         covered = (path[-1, 0] - path[0, 0] + 1) / len(self.x)
-        return float(np.cumsum(self.gains(path)).max() * covered)
+        return float(np.cumsum(self.gains(path)).max(initial=-_NOTHING) * covered)
 
     def alternation(self, dims: int) -> Alternation[Canonical]:
         """Return the loop in a space of `dims` dimensions."""
@@ -179,9 +195,9 @@ def prepare(x: FloatArray, y: FloatArray, settings: Settings, subject: str = "ct
     """
     frames = [np.asarray(v, dtype=np.float64) for v in (x, y)]
     for values in frames:
-        if len(values) < 3:
+        if len(values) < _LEAST_FRAMES:
             what = f"{len(values)} frames: too few to correlate"
-            raise InputError(subject, what, "streams need at least 3 frames")
+            raise InputError(subject, what, f"streams need at least {_LEAST_FRAMES} frames")
         if (values == values[0]).all():
             raise InputError(subject, "every column of a stream is constant: nothing to align")
     if settings.robust:
@@ -190,7 +206,8 @@ def prepare(x: FloatArray, y: FloatArray, settings: Settings, subject: str = "ct
     if ridge is None:
         scarce = any(len(v) < _FEW_FRAMES * v.shape[1] for v in frames)
         ridge = _LITTLE_DATA_RIDGE if scarce else 0.0
-    return Pair(frames[0], frames[1], ridge, settings, subject)
+    first, second = (principal(v, _MOST_COLUMNS) for v in frames)
+    return Pair(first(frames[0]), second(frames[1]), ridge, settings, (first, second), subject)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ def log_sum(a: float, b: float, c: float) -> float:
     """Return log(e^a + e^b + e^c); -inf where all are."""
     top = max(a, b, c)
     if top == -np.inf:
-        return top
+        return -np.inf
     total: float = top + np.log(np.exp(a - top) + np.exp(b - top) + np.exp(c - top))
     return total
 

@@ -204,7 +204,7 @@ def _alignment(
         },
         projections=tuple(
             {"stream": name, "mean": f.mean.tolist(), "weights": f.weights.tolist()}
-            for name, f in zip(names, found.maps.maps, strict=True)
+            for name, f in zip(names, found.maps.after(pair.bases).maps, strict=True)
         ),
         warnings=stream_warnings(streams),
     )
