@@ -27,7 +27,7 @@ def all_paths(n, m):
     if (n, m) == (1, 1):
         return [[(0, 0)]]
     before = [(n - 1, m - 1), (n - 1, m), (n, m - 1)]
-    return [p + [(n - 1, m - 1)] for a, b in before if a > 0 and b > 0 for p in all_paths(a, b)]
+    return [[*p, (n - 1, m - 1)] for a, b in before if a > 0 and b > 0 for p in all_paths(a, b)]
 
 
 def enumerated(cost, gamma, allowed):
