@@ -76,6 +76,8 @@ class Climb:
     Parameters
     ----------
     knots : ndarray, shape (n_takes, m, K + 1)
+    start : int
+        Which start it came from.
     penalized : float
         J less the penalty, in nats, with open ends times the coverage.
     iterations : int
@@ -87,13 +89,14 @@ class Climb:
     """
 
     knots: Float64Array
+    start: int = 0
     penalized: float = -np.inf
     iterations: int = 0
     converged: bool = False
     history: tuple[float, ...] = field(default=())
 
 
-def gradient_by_theta(
+def objective(
     takes: Takes, theta: Float64Array, stage: Stage, settings: Settings
 ) -> tuple[float, Float64Array]:
     """Return the penalised objective of log-slopes and its gradient.
@@ -109,12 +112,6 @@ def gradient_by_theta(
     gradient : ndarray, shape (n_takes, m, n_bins)
     """
     basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
-    return _objective(takes, theta, basis, stage, settings)
-
-
-def _objective(
-    takes: Takes, theta: Float64Array, basis: Float64Array, stage: Stage, settings: Settings
-) -> tuple[float, Float64Array]:
     shares = warps.softmax(theta)
     samples, slopes = takes.samples(np.minimum(shares @ basis.T, 1.0))
     value, by_samples = _correlation(samples, stage)
@@ -181,14 +178,13 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
     from scipy.optimize import minimize
 
     knots = np.stack([warps.resampled(take, stage.pieces) for take in start.knots])
-    basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
     theta = warps.theta_of(knots, settings.ends)
     iterations, rounds = start.iterations, _ROUNDS if settings.robust else 1
     for _ in range(rounds):
-        weighed = _weighed(takes, theta, basis, stage) if settings.robust else takes
+        weighed = _weighed(takes, theta, stage, settings) if settings.robust else takes
 
         def downhill(flat: Float64Array, by: Takes = weighed) -> tuple[float, Float64Array]:
-            value, gradient = _objective(by, flat.reshape(theta.shape), basis, stage, settings)
+            value, gradient = objective(by, flat.reshape(theta.shape), stage, settings)
             return -value, -gradient.ravel()
 
         options = {"maxiter": settings.iterations // rounds, "maxcor": 12, "ftol": stage.tolerance}
@@ -197,6 +193,7 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
         iterations += int(found.nit)
     return Climb(
         warps.knots_of(theta, settings.ends),
+        start.start,
         -float(found.fun),
         iterations,
         bool(found.success),
@@ -204,8 +201,9 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
     )
 
 
-def _weighed(takes: Takes, theta: Float64Array, basis: Float64Array, stage: Stage) -> Takes:
+def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:
     """Return the takes with the weights of a multivariate t distribution (EM) on the samples."""
+    basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
     samples, _ = takes.samples(np.minimum(warps.softmax(theta) @ basis.T, 1.0))
     return replace(takes, weights=t_weights(samples, stage.ridge).reshape(takes.weights.shape))
 

@@ -39,6 +39,11 @@ class Linear:
         """Map frames (n, d) to (n, d_out)."""
         return np.asarray((frames - self.mean) @ self.weights)
 
+    def after(self, first: Linear) -> Linear:
+        """Return the map that applies `first`, then this one."""
+        back = np.linalg.pinv(first.weights)
+        return Linear(first.mean + self.mean @ back, first.weights @ self.weights)
+
 
 def whitening(frames: Float64Array) -> Linear:
     """Return the map under which frames (n, d) have mean 0 and covariance I.
@@ -187,6 +192,32 @@ def matching_maps(samples: Samples, ridge: float) -> tuple[Linear, Linear, Float
     scale = np.sqrt(rho / (1.0 - rho**2))
     mean = samples.weights @ samples.values
     return Linear(mean[a], u * scale), Linear(mean[b], v * scale), rho
+
+
+def common_space(samples: Samples, ridge: float) -> tuple[list[Linear], Float64Array]:
+    """Return a map of each set to a common space, and the mean correlation of its axes.
+
+    Canonical correlation analysis of m sets: ``S v = lambda D v`` with D the block diagonal of S.
+    Each axis has unit variance over all sets together, and the mean correlation between sets is
+    ``(lambda - 1) / (m - 1)``. As many axes as the smallest set has dimensions; the largest weight
+    of each is positive.
+
+    Returns
+    -------
+    maps : list of Linear
+    correlations : ndarray, shape (k,)
+    """
+    from scipy.linalg import block_diag, eigh
+
+    cov, _ = covariance(samples, ridge)
+    own = block_diag(*[cov[block, block] for block in samples.blocks])
+    size, axes = eigh(cov, own)
+    n_axes, n_sets = min(samples.dims), len(samples.dims)
+    axes = axes[:, ::-1][:, :n_axes] * np.sqrt(n_sets)
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(n_axes)])
+    mean = samples.weights @ samples.values
+    maps = [Linear(mean[block], axes[block]) for block in samples.blocks]
+    return maps, (size[::-1][:n_axes] - 1.0) / (n_sets - 1)
 
 
 def evidence(rho: Float64Array) -> float:

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmalign_cli import runtime
 from mmalign_cli.align import warps
 from mmalign_cli.align.correlation import Linear, Samples, evidence, matching_maps
 from mmalign_cli.align.dtw import dtw
 from mmalign_cli.align.takes import Takes
 from mmalign_cli.align.warps import OpenEnds
 from mmalign_cli.model import Float64Array, IntArray
-from mmalign_cli.runtime import Progress
 
 _EXPONENTS = np.exp([0.0, -0.4, 0.4, -0.8, 0.8])
 _PIECES = 16
@@ -38,7 +36,7 @@ def bent_lines(n_pieces: int = _PIECES) -> list[Float64Array]:
     return [1.0 - (1.0 - u**a) ** b for a in _EXPONENTS for b in _EXPONENTS]
 
 
-def pair_starts(n_takes: int, ends: OpenEnds) -> list[Float64Array]:
+def pair_starts(takes: Takes, ends: OpenEnds) -> list[Float64Array]:
     """Return starts (n_takes, 2, K + 1) for two sequences, the same in every take.
 
     The second sequence is bent against the first. With an open end, also those in which a fifth
@@ -50,7 +48,7 @@ def pair_starts(n_takes: int, ends: OpenEnds) -> list[Float64Array]:
         for bent in bent_lines():
             pair = np.stack([straight, bent])
             pair = low[:, np.newaxis] + pair * (high - low)[:, np.newaxis]
-            starts.append(np.tile(warps.resampled(pair, _PIECES), (n_takes, 1, 1)))
+            starts.append(np.tile(warps.resampled(pair, _PIECES), (takes.n_takes, 1, 1)))
     return starts
 
 
@@ -109,13 +107,10 @@ class Alternation:
     ----------
     takes : Takes
         Of two sequences.
-    progress : Progress
-        May raise to stop.
     """
 
-    def __init__(self, takes: Takes, progress: Progress = runtime.silent) -> None:
+    def __init__(self, takes: Takes) -> None:
         self._takes = takes
-        self._progress = progress
         self._seen: set[bytes] = set()
 
     def improved(self, knots: Float64Array) -> Float64Array | None:
@@ -181,25 +176,31 @@ def is_new(knots: Float64Array, others: list[Float64Array]) -> bool:
     return all(float(np.abs(knots - other).mean()) > _SAME for other in others)
 
 
-def star(pairs: dict[tuple[int, int], Float64Array], n_sequences: int, centre: int) -> Float64Array:
+def stars(
+    pairs: dict[tuple[int, int], Float64Array], n_sequences: int, centre: int
+) -> Float64Array:
     """Compose warps of pairs to warps of all sequences, each by its warp against `centre`.
 
     Parameters
     ----------
-    pairs : dict of (i, j) to ndarray, shape (2, K + 1)
-        Knots of each pair i < j.
+    pairs : dict of (i, j) to ndarray, shape (n_takes, 2, K + 1)
+        Knots of each pair i < j that holds the centre, and maybe of others.
     n_sequences : int
     centre : int
 
     Returns
     -------
-    ndarray, shape (m, K' + 1)
+    ndarray, shape (n_takes, m, K + 1)
         In gauge.
     """
-    u = np.linspace(0.0, 1.0, 2 * _PIECES + 1)
-    rows = [u] * n_sequences
+    u = np.linspace(0.0, 1.0, _PIECES + 1)
+    n_takes = len(next(iter(pairs.values())))
+    rows = np.tile(u, (n_takes, n_sequences, 1))
     for (i, j), knots in pairs.items():
         if centre in (i, j):
-            own, other = (knots[0], knots[1]) if centre == i else (knots[1], knots[0])
-            rows[j if centre == i else i] = warps.positions(other, warps.inverse(own, u))
-    return warps.resampled(np.stack(rows), 2 * _PIECES)
+            own, other = (0, 1) if centre == i else (1, 0)
+            for k, pair in enumerate(knots):
+                rows[k, (i, j)[other]] = warps.positions(
+                    pair[other], warps.inverse(pair[own], u)
+                )
+    return np.stack([warps.resampled(take, _PIECES) for take in rows])

@@ -100,6 +100,10 @@ class Takes:
         """Return the number of frames of each sequence of a take, (m,)."""
         return np.array([track.lengths[take] for track in self.tracks])
 
+    def pair(self, i: int, j: int) -> Takes:
+        """Return two of the sequences alone."""
+        return Takes((self.tracks[i], self.tracks[j]), self.n_samples, self.weights)
+
     def samples(self, shares: Float64Array) -> tuple[Samples, Float64Array]:
         """Sample every sequence of every take.
 

@@ -12,6 +12,7 @@ Arrays carry any number of leading axes, one warp a row.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class OpenEnds:
 CLOSED_ENDS = OpenEnds()
 
 
+@lru_cache(maxsize=64)
 def ramps(n_samples: int, n_pieces: int, ends: OpenEnds = CLOSED_ENDS) -> Float64Array:
     """Return the matrix that takes increments to positions, p(u_t) = (B s)_t.
 
@@ -55,7 +57,9 @@ def ramps(n_samples: int, n_pieces: int, ends: OpenEnds = CLOSED_ENDS) -> Float6
     u = np.linspace(0.0, 1.0, n_samples)[:, np.newaxis]
     inner = np.clip(n_pieces * u - np.arange(n_pieces), 0.0, 1.0)
     before, after = np.ones((n_samples, int(ends.begin))), np.zeros((n_samples, int(ends.end)))
-    return np.hstack([before, inner, after])
+    basis = np.hstack([before, inner, after])
+    basis.flags.writeable = False
+    return basis
 
 
 def softmax(theta: Float64Array) -> Float64Array:

@@ -147,7 +147,7 @@ CURVES: Mapping[str, Callable[[Float64Array], Float64Array]] = {
 }
 """Name of a family to its points (n, 2 or 3) at parameters (n,) in [0, 1]."""
 
-_POWERS = (0.25, 1 / 3, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
+_POWERS = (0.25, 1 / 3, 0.5, 1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)  # as published: 1 twice, 0 once
 _TANH_ENDS = (2.0, 3.0, 4.0)
 _MIXED = 3
 _BUMPS, _BUMP_SIZE, _BUMP_SHARE = 2, 2.0, 0.1
