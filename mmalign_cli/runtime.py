@@ -246,6 +246,7 @@ def limit_threads(n_threads: int | None) -> None:
 @contextmanager
 def one_algebra_thread() -> Iterator[None]:
     """Keep the linear-algebra libraries to one thread: on small matrices more cost tenfold."""
+    import scipy.linalg  # noqa: F401 -- has a library of its own, that must be there to be told
     import threadpoolctl
 
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
