@@ -19,6 +19,7 @@ from mmalign_cli.model import Float64Array
 
 _DEGREES = 3.0  # of freedom of the multivariate t of `robust`
 _ROUNDS = 3
+_ROUNDS_OF_WEIGHTS = 10
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -215,7 +216,7 @@ def t_weights(samples: Samples, ridge: float) -> Float64Array:
     """
     base, n_dims = samples.weights, sum(samples.dims)
     weights = base
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS_OF_WEIGHTS):
         cov, centred = covariance(replace(samples, weights=weights), ridge)
         distance = (centred * np.linalg.solve(cov, centred.T).T).sum(axis=1)
         weights = base * (_DEGREES + n_dims) / (_DEGREES + distance)
