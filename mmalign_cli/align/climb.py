@@ -20,6 +20,7 @@ from mmalign_cli.model import Float64Array
 _DEGREES = 3.0  # of freedom of the multivariate t of `robust`
 _ROUNDS = 3
 _ROUNDS_OF_WEIGHTS = 10
+_COVERAGE_POWER = 0.125
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -80,7 +81,7 @@ class Climb:
     start : int
         Which start it came from.
     penalized : float
-        J less the penalty, in nats, with open ends times the coverage.
+        J less the penalty, in nats; with open ends J is times the eighth root of the coverage.
     iterations : int
         Of L-BFGS so far.
     converged : bool
@@ -109,7 +110,8 @@ def objective(
     Returns
     -------
     value : float
-        ``coverage * J - penalty`` in nats.
+        ``coverage^(1/8) J - penalty`` in nats, the coverage being the mean share of a sequence
+        that is matched: 1 where the ends are closed.
     gradient : ndarray, shape (n_takes, m, n_bins)
     """
     basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
@@ -120,10 +122,11 @@ def objective(
     inner = _inner(theta, settings.ends)
     if settings.ends != CLOSED_ENDS:
         covered = _inner(shares, settings.ends).sum(axis=-1)
-        coverage, by_share = float(covered.mean()), 1.0 / covered.size
-        by_shares *= coverage
+        factor = float(covered.mean()) ** _COVERAGE_POWER
+        by_share = _COVERAGE_POWER * factor / float(covered.sum())
+        by_shares *= factor
         _inner(by_shares, settings.ends)[...] += value * by_share
-        value *= coverage
+        value *= factor
     gradient = warps.softmax_gradient(shares, by_shares)
     cost, by_theta = _penalty(inner, settings)
     _inner(gradient, settings.ends)[...] -= by_theta

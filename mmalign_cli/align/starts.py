@@ -120,7 +120,7 @@ class Alternation:
         ----------
         knots : ndarray, shape (n_takes, 2, K + 1)
         """
-        best = max(self._rounds(self._takes.along(knots)), key=_by_evidence, default=None)
+        best = max(self._rounds(knots), key=_by_evidence, default=None)
         if best is None:
             return None
         lengths = [self._takes.lengths(k) for k in range(self._takes.n_takes)]
@@ -131,10 +131,10 @@ class Alternation:
             ]
         )
 
-    def _rounds(self, samples: Samples) -> Iterator[Round]:
-        first, second, _ = matching_maps(samples, _RIDGE)
+    def _rounds(self, knots: Float64Array) -> Iterator[Round]:
+        first, second, _ = matching_maps(self._takes.along(knots), _RIDGE)
         for _ in range(_ROUNDS):
-            paths = tuple(self._shortest(k, first, second) for k in range(self._takes.n_takes))
+            paths = tuple(self._shortest(k, ends, first, second) for k, ends in enumerate(knots))
             mark = b"".join(path.tobytes() for path in paths)
             if mark in self._seen:
                 return
@@ -142,9 +142,12 @@ class Alternation:
             first, second, rho = matching_maps(_along_paths(self._takes, paths), _RIDGE)
             yield Round(paths, evidence(rho))
 
-    def _shortest(self, take: int, first: Linear, second: Linear) -> IntArray:
+    def _shortest(self, take: int, knots: Float64Array, first: Linear, second: Linear) -> IntArray:
+        """Return the path between the first and the last knot of a take."""
         x, y = (track.of_take(take) for track in self._takes.tracks)
-        return dtw(first(x), second(y)).frames
+        corners = np.round(knots[:, [0, -1]].T * (self._takes.lengths(take) - 1)).astype(np.int64)
+        (i, j), (k, l) = corners[0], corners[1] + 1
+        return dtw(first(x[i:k]), second(y[j:l])).frames + corners[0]
 
 
 def _by_evidence(one: Round) -> float:
