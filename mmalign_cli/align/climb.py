@@ -141,11 +141,9 @@ def _correlation(samples: Samples, stage: Stage) -> tuple[float, Float64Array]:
 
 def _back(takes: Takes, by_position: Float64Array, basis: Float64Array) -> Float64Array:
     """Carry a gradient from the positions of all samples back to the increments."""
-    ends = np.cumsum(takes.dims)
-    sums = np.add.reduceat(by_position, ends - takes.dims, axis=1)
-    return np.asarray(
-        sums.reshape(takes.n_takes, takes.n_samples, -1).transpose(0, 2, 1) @ basis
-    )
+    firsts = np.concatenate([[0], np.cumsum(takes.dims)[:-1]]).astype(np.int64)
+    sums = np.add.reduceat(by_position, firsts, axis=1)
+    return np.asarray(sums.reshape(takes.n_takes, takes.n_samples, -1).transpose(0, 2, 1) @ basis)
 
 
 def _inner(bins: Float64Array, ends: OpenEnds) -> Float64Array:
@@ -183,17 +181,18 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
 
     knots = np.stack([warps.resampled(take, stage.pieces) for take in start.knots])
     theta = warps.theta_of(knots, settings.ends)
+    shape = theta.shape
     iterations, rounds = start.iterations, _ROUNDS if settings.robust else 1
     for _ in range(rounds):
         weighed = _weighed(takes, theta, stage, settings) if settings.robust else takes
 
         def downhill(flat: Float64Array, by: Takes = weighed) -> tuple[float, Float64Array]:
-            value, gradient = objective(by, flat.reshape(theta.shape), stage, settings)
+            value, gradient = objective(by, flat.reshape(shape), stage, settings)
             return -value, -gradient.ravel()
 
         options = {"maxiter": settings.iterations // rounds, "maxcor": 12, "ftol": stage.tolerance}
         found = minimize(downhill, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
-        theta = found.x.reshape(theta.shape)
+        theta = found.x.reshape(shape)
         iterations += int(found.nit)
     return Climb(
         warps.knots_of(theta, settings.ends),

@@ -57,7 +57,9 @@ def whitening(frames: Float64Array) -> Linear:
     by_scale = np.where(varies, 1.0 / np.where(varies, scale, 1.0), 0.0)
     _, size, axes = np.linalg.svd((frames - mean) * by_scale, full_matrices=False)
     kept = size > _RANK_TOLERANCE * max(size.max(), 1.0)
-    return Linear(mean, by_scale[:, np.newaxis] * axes[kept].T * (np.sqrt(len(frames)) / size[kept]))
+    return Linear(
+        mean, by_scale[:, np.newaxis] * axes[kept].T * (np.sqrt(len(frames)) / size[kept])
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +129,7 @@ def total_correlation(samples: Samples, ridge: float) -> tuple[float, Float64Arr
     return value / 2.0, (centred @ slope) * samples.weights[:, np.newaxis]
 
 
-def leading_correlation(
-    samples: Samples, ridge: float, leading: int
-) -> tuple[float, Float64Array]:
+def leading_correlation(samples: Samples, ridge: float, leading: int) -> tuple[float, Float64Array]:
     """Return J of the first `leading` canonical correlations alone, and its gradient (n, D).
 
     ``-1/2 sum_{k <= leading} log(1 - rho_k^2)``, summed over the pairs of sets. With many noisy

@@ -15,7 +15,7 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align import starts, warps
-from mmalign_cli.align.climb import Climb, Settings, Stage, climb, objective
+from mmalign_cli.align.climb import Climb, Stage, climb, objective
 from mmalign_cli.align.correlation import Linear, common_space, total_correlation
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.plan import Plan, plan_for

@@ -146,8 +146,9 @@ class Alternation:
         """Return the path between the first and the last knot of a take."""
         x, y = (track.of_take(take) for track in self._takes.tracks)
         corners = np.round(knots[:, [0, -1]].T * (self._takes.lengths(take) - 1)).astype(np.int64)
-        (i, j), (k, l) = corners[0], corners[1] + 1
-        return dtw(first(x[i:k]), second(y[j:l])).frames + corners[0]
+        begin, end = corners[0], corners[1] + 1
+        path = dtw(first(x[begin[0] : end[0]]), second(y[begin[1] : end[1]])).frames
+        return np.asarray(path + begin)
 
 
 def _by_evidence(one: Round) -> float:
@@ -158,9 +159,7 @@ def _along_paths(takes: Takes, paths: tuple[IntArray, ...]) -> Samples:
     """Return the frames of two sequences side by side at every step of the paths."""
     values = np.vstack(
         [
-            np.hstack(
-                [track.of_take(k)[path[:, i]] for i, track in enumerate(takes.tracks)]
-            )
+            np.hstack([track.of_take(k)[path[:, i]] for i, track in enumerate(takes.tracks)])
             for k, path in enumerate(paths)
         ]
     )
@@ -203,7 +202,5 @@ def stars(
         if centre in (i, j):
             own, other = (0, 1) if centre == i else (1, 0)
             for k, pair in enumerate(knots):
-                rows[k, (i, j)[other]] = warps.positions(
-                    pair[other], warps.inverse(pair[own], u)
-                )
+                rows[k, (i, j)[other]] = warps.positions(pair[other], warps.inverse(pair[own], u))
     return np.stack([warps.resampled(take, _PIECES) for take in rows])

@@ -83,7 +83,7 @@ def knots_of(theta: Float64Array, ends: OpenEnds = CLOSED_ENDS) -> Float64Array:
         reached = reached[..., :-1]
     else:
         reached[..., -1] = 1.0
-    return reached
+    return np.asarray(reached)
 
 
 def theta_of(knots: Float64Array, ends: OpenEnds = CLOSED_ENDS) -> Float64Array:
@@ -97,7 +97,7 @@ def theta_of(knots: Float64Array, ends: OpenEnds = CLOSED_ENDS) -> Float64Array:
     if ends.end:
         parts.append(1.0 - knots[..., -1:])
     shares = np.concatenate(parts, axis=-1)
-    return np.log(np.maximum(shares, LEAST_SLOPE / (knots.shape[-1] - 1)))
+    return np.asarray(np.log(np.maximum(shares, LEAST_SLOPE / (knots.shape[-1] - 1))))
 
 
 def straight(n_warps: int, n_pieces: int) -> Float64Array:
@@ -179,4 +179,4 @@ def to_path(knots: Float64Array, lengths: IntArray) -> IntArray:
     frames = np.stack([positions(row, u) for row in knots], axis=1) * last
     path = np.round(frames).astype(np.int64)
     moved = np.concatenate([[True], (np.diff(path, axis=0) > 0).any(axis=1)])
-    return path[moved]
+    return np.asarray(path[moved])

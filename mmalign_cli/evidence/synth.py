@@ -48,8 +48,7 @@ def kept_frames(n_frames: int, rng: Generator) -> IntArray:
     length = n_frames // _SEGMENTS
     counts = np.round(length * rng.uniform(*_RATES, _SEGMENTS)).astype(np.int64)
     parts = [
-        s * length + np.round(length * np.arange(count) / count)
-        for s, count in enumerate(counts)
+        s * length + np.round(length * np.arange(count) / count) for s, count in enumerate(counts)
     ]
     kept = np.unique(np.concatenate(parts).astype(np.int64))
     kept[-1] = n_frames - 1
@@ -166,7 +165,7 @@ def smooth_warp(t: Float64Array, rng: Generator) -> Float64Array:
     chosen = rng.choice(len(basis), _MIXED, replace=False)
     weights = rng.uniform(0.0, 1.0, _MIXED)
     warped = weights @ np.array([basis[k] for k in chosen]) / weights.sum()
-    return (warped - warped[0]) / (warped[-1] - warped[0])
+    return np.asarray((warped - warped[0]) / (warped[-1] - warped[0]))
 
 
 def curve(family: str, rng: Generator) -> Planted:
@@ -203,7 +202,7 @@ def _bumped(points: Float64Array, rng: Generator) -> Float64Array:
     nearest = int(square.argmin())
     in_time = np.exp(-(((nearest - np.arange(len(points))) / (_BUMP_SHARE * len(points))) ** 2))
     in_space = 0.9 ** (square / max(square[nearest], np.finfo(np.float64).tiny))
-    return points + (target - points) * (in_time * in_space)[:, np.newaxis]
+    return np.asarray(points + (target - points) * (in_time * in_space)[:, np.newaxis])
 
 
 def _moved(points: Float64Array, rng: Generator) -> Float64Array:
@@ -234,8 +233,7 @@ def takes(n_takes: int, linear: bool, rng: Generator) -> list[Planted]:
         made.append(
             Planted(
                 tuple(
-                    np.hstack([view, rng.normal(size=(len(view), _NOISE_COLUMNS))])
-                    for view in seen
+                    np.hstack([view, rng.normal(size=(len(view), _NOISE_COLUMNS))]) for view in seen
                 ),
                 truth_of(kept, TAKE_FRAMES),
             )

@@ -90,7 +90,8 @@ def synth_texts(settings: SynthSettings) -> Mapping[str, str]:
         return _texts(synth.spiral(settings.sequences, rng))
     if settings.kind == "curves":
         return _texts(synth.curve(settings.family, rng))
-    texts, rows = {}, []
+    texts: dict[str, str] = {}
+    rows = []
     for k, take in enumerate(synth.takes(settings.takes, settings.linear, rng), 1):
         name = f"take{k:02d}"
         texts |= {f"{name}/{file}": text for file, text in _texts(take).items()}
