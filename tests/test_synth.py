@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,3 +168,8 @@ def test_what_cannot_be_made_is_refused(run, folder, arguments, code, what):
     assert done.code == code
     assert what in done.stderr
     assert not (folder / "made").exists()
+
+
+def test_the_page_names_every_family():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "synth.md").read_text("utf-8")
+    assert [family for family in synth.CURVES if f"`{family}`" not in page] == []

@@ -56,7 +56,7 @@ def _whole(finer: int) -> Plan:
     return Plan(
         coarse=(Stage(4, 1e-1), Stage(8, 1e-1), *refine),
         refine=refine,
-        finish=(Stage(12 * finer, 1e-4), Stage(24 * finer, 1e-4, tolerance=1e-6)),
+        finish=(Stage(12 * finer, 1e-3), Stage(24 * finer, 1e-3, tolerance=1e-6)),
         settings=Settings(),
     )
 
