@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*REFERENCE, *MADE], metavar="NAME")
     parser.add_argument("--share", type=float, default=1.0)
     arguments = parser.parse_args()
-    print(f"{'data':<28}{'n':>5}{'mean':>8}{'median':>8}{'worst':>8}{'> 2':>5}{'seconds':>9}")
+    print(f"{'data':<28}{'n':>5}{'mean':>8}{'median':>8}{'worst':>8}{'> 2':>5}{'CPU s':>9}")
     for name in arguments.only or [*REFERENCE, *MADE]:
         if name in MADE:
             groups = MADE[name]()
@@ -55,9 +55,9 @@ def main() -> None:
 
 def report(label: str, problems: list[Problem]) -> None:
     """Align each problem, and print one line of figures."""
-    began = time.perf_counter()
+    began = time.process_time()
     errors = np.concatenate([errors_of(problem) for problem in problems])
-    seconds = (time.perf_counter() - began) / len(problems)
+    seconds = (time.process_time() - began) / len(problems)
     print(
         f"{label:<28}{len(errors):>5}{errors.mean():>8.3f}{np.median(errors):>8.3f}"
         f"{errors.max():>8.2f}{(errors > 2).sum():>5}{seconds:>9.2f}",

@@ -68,7 +68,7 @@ class Settings:
     smooth_speed: bool = False
     robust: bool = False
     ends: OpenEnds = CLOSED_ENDS
-    iterations: int = 60
+    iterations: int = 100
 
 
 @dataclass(frozen=True, eq=False)

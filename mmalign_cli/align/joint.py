@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, count
 
 import numpy as np
 
@@ -86,7 +86,7 @@ def align_jointly(
     robust: bool = False,
     ends: OpenEnds = CLOSED_ENDS,
     leading: tuple[int, int, int] | None = None,
-    iterations: int = 60,
+    iterations: int = 100,
     seed: int = 0,
     progress: Progress = runtime.silent,
 ) -> Joint:
@@ -205,11 +205,12 @@ class _Search:
     def _alternated(self, pool: Sequence[Float64Array]) -> Iterable[Climb]:
         """Return what rounds of CTW make of each start, where that is anything new."""
         alternation = starts.Alternation(self._takes)
-        for k, knots in enumerate(pool):
-            self._progress("comparing starts", k + 1, len(pool))
+        number = count(len(pool))
+        for k, knots in enumerate(pool, 1):
+            self._progress("comparing starts", k, len(pool))
             better = alternation.improved(knots)
             if better is not None:
-                yield self._scored(better, len(pool) + k)
+                yield self._scored(better, next(number))
 
     def _scored(self, knots: Float64Array, start: int) -> Climb:
         settings = self._plan.settings
@@ -218,17 +219,17 @@ class _Search:
         return Climb(knots, start, value)
 
     def _through(self, start: Climb, stages: Sequence[Stage]) -> Climb:
-        for stage in stages:
+        for done, stage in enumerate(stages, 1):
             start = climb(self._takes, start, stage, self._plan.settings)
-            self._progress("climbing", start.start, start.start + 1)
+            self._progress("climbing", done, len(stages))
         return start
 
     @staticmethod
-    def _few(climbs: Iterable[Climb], count: int) -> list[Climb]:
-        """Return the `count` best that differ from one another."""
+    def _few(climbs: Iterable[Climb], most: int) -> list[Climb]:
+        """Return the `most` best that differ from one another."""
         kept: list[Climb] = []
         for one in sorted(climbs, key=_by_value, reverse=True):
-            if len(kept) < count and starts.is_new(one.knots, [other.knots for other in kept]):
+            if len(kept) < most and starts.is_new(one.knots, [other.knots for other in kept]):
                 kept.append(one)
         return kept
 

@@ -56,7 +56,7 @@ def _whole(finer: int) -> Plan:
     return Plan(
         coarse=(Stage(4, 1e-1), Stage(8, 1e-1), *refine),
         refine=refine,
-        finish=(Stage(12 * finer, 1e-3), Stage(24 * finer, 1e-3, tolerance=1e-6)),
+        finish=(Stage(12 * finer, 1e-3), Stage(24 * finer, 1e-3, tolerance=1e-5)),
         settings=Settings(),
     )
 
@@ -67,7 +67,7 @@ def _few(finer: int, leading: tuple[int, int, int]) -> Plan:
     return Plan(
         coarse=(Stage(4, 1e-1, first), *refine),
         refine=refine,
-        finish=(Stage(16 * finer, 3e-2, last), Stage(24 * finer, 3e-2, last, 1e-6)),
+        finish=(Stage(16 * finer, 3e-2, last), Stage(24 * finer, 3e-2, last, 1e-5)),
         settings=Settings(smoothness=1.0, smooth_speed=True),
     )
 
