@@ -46,21 +46,25 @@ def main() -> None:
         else:
             print(f"{name}: needs the folder of the reference's data")
             continue
+        pooled = []
         for label, problems in groups:
             kept = problems[: max(1, round(arguments.share * len(problems)))]
-            report(label, kept)
+            began = time.process_time()
+            errors = [errors_of(problem) for problem in kept]
+            pooled.append(np.concatenate(errors))
+            report(label, pooled[-1], (time.process_time() - began) / len(kept))
+        if name == "curves":
+            report("curves, all", np.concatenate(pooled), None)
         if name in REFERENCE:
             print(f"{'':<28}reference: {reference_means(arguments.folder, name)}")
 
 
-def report(label: str, problems: list[Problem]) -> None:
-    """Align each problem, and print one line of figures."""
-    began = time.process_time()
-    errors = np.concatenate([errors_of(problem) for problem in problems])
-    seconds = (time.process_time() - began) / len(problems)
+def report(label: str, errors: Floats, seconds: float | None) -> None:
+    """Print one line: errors in frames, (n,), and processor seconds an alignment."""
+    took = "" if seconds is None else f"{seconds:>9.2f}"
     print(
         f"{label:<28}{len(errors):>5}{errors.mean():>8.3f}{np.median(errors):>8.3f}"
-        f"{errors.max():>8.2f}{(errors > 2).sum():>5}{seconds:>9.2f}",
+        f"{errors.max():>8.2f}{(errors > 2).sum():>5}{took}",
         flush=True,
     )
 
@@ -129,12 +133,8 @@ def own_spirals() -> Iterable[tuple[str, list[Problem]]]:
 
 def curves() -> Iterable[tuple[str, list[Problem]]]:
     """Nine families of curves, twenty each."""
-    pooled: list[Problem] = []
     for k, family in enumerate(synth.CURVES):
-        made = [[synth.curve(family, np.random.default_rng([s, k]))] for s in range(20)]
-        yield family, made
-        pooled += made
-    yield "curves, all", pooled
+        yield family, [[synth.curve(family, np.random.default_rng([s, k]))] for s in range(20)]
 
 
 def takes() -> Iterable[tuple[str, list[Problem]]]:
