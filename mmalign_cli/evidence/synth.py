@@ -43,26 +43,27 @@ def kept_frames(n_frames: int, rng: Generator) -> IntArray:
     """Return which latent frames a sequence keeps: five segments, each at a rate of its own.
 
     Segment s has ``n_s = round(n / 5 * rate)`` frames with rate uniform in [0.3, 0.9]; its frame
-    k shows latent frame ``head + round(n / 5 * k / n_s)``.
+    k = 1 ... n_s shows latent frame ``head + round(n / 5 * k / n_s)``, counted from 1: the last
+    latent frame is always kept, the first one not.
     """
     length = n_frames // _SEGMENTS
     counts = np.round(length * rng.uniform(*_RATES, _SEGMENTS)).astype(np.int64)
     parts = [
-        s * length + np.round(length * np.arange(count) / count) for s, count in enumerate(counts)
+        s * length + np.round(length * np.arange(1, count + 1) / count)
+        for s, count in enumerate(counts)
     ]
-    kept = np.unique(np.concatenate(parts).astype(np.int64))
-    kept[-1] = n_frames - 1
-    return kept
+    return np.concatenate(parts).astype(np.int64) - 1
 
 
 def truth_of(kept: list[IntArray], n_frames: int) -> IntArray:
     """Return the path (n_frames, m): the frame of each sequence at each latent frame.
 
-    Between latent frames that a sequence keeps, its frame is filled in linearly, and rounded.
+    Between latent frames that a sequence keeps, its frame is filled in linearly, and rounded,
+    halves down.
     """
     latent = np.arange(n_frames)
     frames = [np.interp(latent, k, np.arange(len(k))) for k in kept]
-    return np.round(np.stack(frames, axis=1)).astype(np.int64)
+    return np.ceil(np.stack(frames, axis=1) - 0.5).astype(np.int64)
 
 
 def spiral(n_sequences: int, rng: Generator) -> Planted:
