@@ -19,6 +19,7 @@ from functools import reduce
 
 import numpy as np
 
+from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.coupling import Coupling
 from mmalign_cli.model import Float64Array, IntArray
 
@@ -29,24 +30,6 @@ _VARIANCE = 0.999
 _EXTREME = 200
 FOLDS = 5
 _BLOCKS = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """An affine map of frames, ``(x - mean) @ weights``.
-
-    Parameters
-    ----------
-    mean : ndarray, shape (d,)
-    weights : ndarray, shape (d, d_out)
-    """
-
-    mean: Float64Array
-    weights: Float64Array
-
-    def __call__(self, frames: Float64Array) -> Float64Array:
-        """Map frames (n, d) to (n, d_out)."""
-        return np.asarray((frames - self.mean) @ self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +136,7 @@ class Canonical:
 
     def after(self, bases: Sequence[Linear]) -> Canonical:
         """Return the maps of frames that were first mapped by `bases`, one a set."""
-        maps = tuple(
-            Linear(b.mean + f.mean @ np.linalg.pinv(b.weights), b.weights @ f.weights)
-            for b, f in zip(bases, self.maps, strict=True)
-        )
+        maps = tuple(f.after(b) for b, f in zip(bases, self.maps, strict=True))
         return Canonical(maps, self.correlations)
 
     def leading(self, dims: int) -> Canonical:

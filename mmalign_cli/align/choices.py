@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 ALGORITHMS: Mapping[str, str] = {
+    "joint": "total correlation, climbed over continuous warps from many starts",
     "alternating": "the paper's: maps by canonical correlations, path by DTW, in turns",
 }
 
-DEFAULT_ALGORITHM = "alternating"
+DEFAULT_ALGORITHM = "joint"
+
+ALTERNATING_ALONE = ("init", "starts", "tol")
+"""Options that mean nothing to the joint algorithm."""
 
 INITS: Mapping[str, str] = {
     "auto": "all of the following",

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align import robust
 from mmalign_cli.align.alternate import Alternation, Descent
 from mmalign_cli.align.cca import (
     Canonical,
-    Linear,
     along,
     cca,
     dims_of_energy,
@@ -26,8 +24,11 @@ from mmalign_cli.align.cca import (
     held_out_gains,
     principal,
 )
+from mmalign_cli.align.climb import t_weights
+from mmalign_cli.align.correlation import Linear, Samples
 from mmalign_cli.align.dtw import Warp, dtw
 from mmalign_cli.align.first_paths import STARTS, Start, within
+from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.problem import CLOSED, Ends
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array, FloatArray, IntArray
@@ -37,8 +38,10 @@ CANDIDATE_DIMS = (1, 2, 3, 5, 8, 12)
 _FEW_FRAMES = 10
 _LITTLE_DATA_RIDGE = 0.05
 _PATIENCE = 2
+_MOST_ROUNDS = 50
 _MOST_COLUMNS = 40
 _LEAST_FRAMES = 6
+_TINY_RIDGE = 1e-9  # repeated columns must not make a covariance singular
 _NOTHING = 1e3  # nats: less than any maps would lose
 _SKIPPED = 0.2
 
@@ -59,8 +62,8 @@ class Settings:
         One of `mmalign_cli.align.choices.INITS`.
     starts : int or None
         How many of its starts to use; None takes all.
-    max_rounds : int
-        Of each start.
+    max_rounds : int or None
+        Of each start; None takes 50.
     tolerance_frames : float
         Path difference between rounds at which a start has converged.
     robust : bool
@@ -75,7 +78,7 @@ class Settings:
     ridge: float | None = None
     init: str = "auto"
     starts: int | None = None
-    max_rounds: int = 50
+    max_rounds: int | None = None
     tolerance_frames: float = 0.01
     robust: bool = False
     ends: Ends = CLOSED
@@ -103,7 +106,11 @@ class Found:
     ending : str
         How it stopped: see `mmalign_cli.align.alternate.Descent`.
     starts : int
-        Descents that were compared.
+        How many were compared.
+    line : ndarray, shape (k, 2), or None
+        The continuous warp in fractions of a frame, where there is one.
+    total_correlation : float or None
+        In nats, where that was maximised.
     """
 
     maps: Canonical
@@ -114,6 +121,8 @@ class Found:
     objective: tuple[float, ...]
     ending: str
     starts: int
+    line: Float64Array | None = None
+    total_correlation: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +153,7 @@ class Pair:
         """Return the maps that correlate most along a path, to all dimensions by default."""
         weights = None
         if self.settings.robust:
-            weights = robust.student_weights(np.hstack([self.x[path[:, 0]], self.y[path[:, 1]]]))
+            weights = _weights_along(self.x, self.y, path)
         found = cca(along([self.x, self.y], path, weights), self.ridge)
         if not len(found.correlations):
             raise InputError(self.subject, "a stream does not change", "look at its columns")
@@ -180,9 +189,17 @@ class Pair:
         return Alternation(
             lambda path: self.project(path, dims),
             warp,
-            self.settings.max_rounds,
+            self.settings.max_rounds or _MOST_ROUNDS,
             self.settings.tolerance_frames,
         )
+
+
+def _weights_along(x: Float64Array, y: Float64Array, path: IntArray) -> Float64Array:
+    """Return the weight of each step under a multivariate t distribution."""
+    values = np.hstack([x[path[:, 0]], y[path[:, 1]]])
+    even = np.full(len(path), 1.0 / len(path))
+    samples = Samples(values, (x.shape[1], y.shape[1]), even)
+    return t_weights(samples, _TINY_RIDGE * max(float(values.var(axis=0).mean()), _TINY_RIDGE))
 
 
 def prepare(x: FloatArray, y: FloatArray, settings: Settings, subject: str = "ctw") -> Pair:
@@ -201,7 +218,7 @@ def prepare(x: FloatArray, y: FloatArray, settings: Settings, subject: str = "ct
         if (values == values[0]).all():
             raise InputError(subject, "every column of a stream is constant: nothing to align")
     if settings.robust:
-        frames = [robust.without_spikes(v) for v in frames]
+        frames = [without_outliers(v) for v in frames]
     ridge = settings.ridge
     if ridge is None:
         scarce = any(len(v) < _FEW_FRAMES * v.shape[1] for v in frames)

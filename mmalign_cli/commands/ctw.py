@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from mmalign_cli.align.choices import ALGORITHMS, COUPLINGS, DEFAULT_ALGORITHM, INITS, PRESETS
+from mmalign_cli.align.choices import (
+    ALGORITHMS,
+    ALTERNATING_ALONE,
+    COUPLINGS,
+    DEFAULT_ALGORITHM,
+    INITS,
+    PRESETS,
+)
 from mmalign_cli.commands.dtw import write_alignment
 from mmalign_cli.commands.options import (
     StreamCommand,
@@ -115,8 +122,7 @@ def _from_zero(
     "--max-iter",
     type=click.IntRange(min=1),
     metavar="N",
-    default=50,
-    help="Rounds from each start at most [50].",
+    help="Rounds from each start at most [50]; joint: iterations of a stage [100].",
 )
 @click.option(
     "--tol",
@@ -168,7 +174,7 @@ def ctw(context: click.Context, /, reference: str, query: str, **parameters: Any
     specs = parse_streams([reference, query], parameters)
     dry_run, posterior = parameters.pop("dry_run"), parameters.pop("posterior")
     _take_preset(context, parameters)
-    _check(parameters, posterior)
+    _check(context, parameters, posterior)
     inputs = [spec.path for spec in specs]
     targets.check(inputs, run.force, [] if posterior is None else [posterior])
 
@@ -209,10 +215,15 @@ def _take_preset(context: click.Context, parameters: dict[str, Any]) -> None:
             parameters[name] = value
 
 
-def _check(parameters: Mapping[str, Any], posterior: str | None) -> None:
+def _check(context: click.Context, parameters: Mapping[str, Any], posterior: str | None) -> None:
     """Refuse options that do not fit together, before any file is read."""
     soft = parameters["coupling"] == "soft"
     hint = "add --coupling soft"
+    if parameters["algorithm"] == "joint":
+        for name in ALTERNATING_ALONE:
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                what = "means nothing to the joint algorithm"
+                raise UsageError(f"--{name}", what, "add --algorithm alternating")
     if posterior is not None:
         from mmalign_cli.write.path import ending_of
 
@@ -230,5 +241,5 @@ def _say_plan(plan: Plan, settings: CtwSettings) -> None:
 
     (n, m), (d_x, d_y) = plan.frames, plan.dims
     click.echo(f"{n} x {m} frames of {d_x} and {d_y} dimensions")
-    click.echo(f"at most {settings.max_iter} rounds a start, each of {plan.cells} cells")
+    click.echo(f"{settings.algorithm}, {settings.coupling}; {plan.cells} cells a pass of DTW")
     click.echo(f"{format_size(plan.bytes)} of memory")

@@ -29,9 +29,9 @@ _options: dict[str, Any] = {"cache": True, "nogil": True}
 @njit(**_options)
 def log_sum(a: float, b: float, c: float) -> float:
     """Return log(e^a + e^b + e^c); -inf where all are."""
-    top = max(a, b, c)
+    top: float = max(a, b, c)
     if top == -np.inf:
-        return -np.inf
+        return top
     total: float = top + np.log(np.exp(a - top) + np.exp(b - top) + np.exp(c - top))
     return total
 

@@ -9,19 +9,27 @@ from typing import Any
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align import anneal, ctw
+from mmalign_cli.align import anneal, ctw, joint_ctw
 from mmalign_cli.align.choices import DEFAULT_ALGORITHM
 from mmalign_cli.align.coupling import Expectation, draw_paths, posterior_of
 from mmalign_cli.align.ctw import Found, Pair, Settings
 from mmalign_cli.align.dtw import Warp, bytes_needed, dtw
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import step_pattern
-from mmalign_cli.align.time_maps import time_maps
+from mmalign_cli.align.time_maps import knots_of, time_maps
 from mmalign_cli.align.windows import everything
 from mmalign_cli.errors import AlignmentError
 from mmalign_cli.evidence.confidence import judge, warning_of
 from mmalign_cli.evidence.verify import verify_warp
-from mmalign_cli.model import Alignment, Array, Float64Array, IntArray, Stream
+from mmalign_cli.model import (
+    Alignment,
+    Array,
+    Float64Array,
+    IntArray,
+    Stream,
+    TimeMap,
+    WarpingPath,
+)
 from mmalign_cli.pipeline.streams import path_of, stream_warnings
 
 _LEVEL = 0.9
@@ -35,7 +43,7 @@ class CtwSettings:
     regularization: float | None = None
     init: str = "auto"
     starts: int | None = None
-    max_iter: int = 50
+    max_iter: int | None = None
     tol: float = 0.01
     coupling: str = "hard"
     robust: bool = False
@@ -55,6 +63,7 @@ class CtwSettings:
 
 
 ALGORITHMS: Mapping[str, Mapping[str, Callable[[Pair, runtime.Progress], Found]]] = {
+    "joint": {"hard": joint_ctw.align, "soft": joint_ctw.align},
     "alternating": {"hard": ctw.align, "soft": anneal.align_softly},
 }
 """Names in `mmalign_cli.align.choices` to what finds an alignment with each coupling."""
@@ -166,20 +175,44 @@ def align_ctw(
     latents = (found.maps.maps[0](pair.x), found.maps.maps[1](pair.y))
     warp = found.warp
     if keep_costs:
-        warp = dtw(*latents, ends=pair.settings.ends, keep_accumulated=True, subject=subject)
-    window = everything(len(pair.x), len(pair.y))
-    verify_warp(
-        warp, step_pattern("symmetric1"), window, pair.settings.ends, len(pair.x), len(pair.y)
-    )
+        table = dtw(*latents, ends=pair.settings.ends, keep_accumulated=True, subject=subject)
+        warp = replace(warp, accumulated=table.accumulated)
+    _verify(pair, found)
     posterior = _posterior(latents, warp, settings) if settings.coupling == "soft" else None
     verdict = _verdict(pair, found, settings)
     alignment = _alignment(streams, settings, pair, found, warp)
-    confidence = {**verdict, "posterior": _intervals(posterior, reference)}
+    confidence = {
+        **verdict,
+        "total_correlation": found.total_correlation,
+        "posterior": _intervals(posterior, reference),
+    }
     doubt = warning_of(verdict)
     warnings = (*alignment.warnings, *_unsettled(found), *([] if doubt is None else [doubt]))
     return Result(
         replace(alignment, confidence=confidence, warnings=warnings), warp, latents, posterior
     )
+
+
+def _verify(pair: Pair, found: Found) -> None:
+    """Check the path; the joint algorithm's open ends may leave out frames of either stream."""
+    n, m = len(pair.x), len(pair.y)
+    frames, ends = found.warp.frames, pair.settings.ends
+    if found.line is not None and (ends.open_begin or ends.open_end):
+        frames = frames - frames[0]
+        n, m = (int(k) + 1 for k in frames[-1])
+    warp = replace(found.warp, frames=frames)
+    verify_warp(warp, step_pattern("symmetric1"), everything(n, m), ends, n, m)
+
+
+def _maps_of(
+    path: WarpingPath, line: Float64Array | None, streams: Sequence[Stream]
+) -> tuple[TimeMap, ...]:
+    """Return the time map: of the continuous warp, where there is one, else of the path."""
+    names = [s.name for s in streams]
+    if line is None:
+        return time_maps(path, names)
+    seconds = [np.interp(line[:, k], np.arange(s.n_frames), s.times) for k, s in enumerate(streams)]
+    return (TimeMap(names[1], names[0], knots_of(seconds[1], seconds[0])),)
 
 
 def _alignment(
@@ -192,7 +225,7 @@ def _alignment(
         parameters=_parameters(settings, pair, found),
         streams=tuple(s.info() for s in streams),
         path=path,
-        time_maps=time_maps(path, names),
+        time_maps=_maps_of(path, found.line, streams),
         cost=warp.cost,
         optimizer={
             "iterations": len(found.objective),
@@ -218,12 +251,13 @@ def _parameters(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[str,
         "step": "symmetric1",
         "dims": len(found.maps.correlations),
         "regularization": pair.ridge,
-        "init": settings.init,
         "coupling": settings.coupling,
-        "max_iter": settings.max_iter,
-        "tol": settings.tol,
         "seed": settings.seed,
     }
+    if settings.algorithm == "alternating":
+        parameters |= {name: getattr(settings, name) for name in ("init", "starts", "tol")}
+    if settings.max_iter is not None:
+        parameters["max_iter"] = settings.max_iter
     flags = ("robust", "open_begin", "open_end")
     return parameters | {name: True for name in flags if getattr(settings, name)}
 
