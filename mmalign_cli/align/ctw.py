@@ -24,8 +24,7 @@ from mmalign_cli.align.cca import (
     held_out_gains,
     principal,
 )
-from mmalign_cli.align.climb import t_weights
-from mmalign_cli.align.correlation import Linear, Samples
+from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.dtw import Warp, dtw
 from mmalign_cli.align.first_paths import STARTS, Start, within
 from mmalign_cli.align.outliers import without_outliers
@@ -41,7 +40,8 @@ _PATIENCE = 2
 _MOST_ROUNDS = 50
 _MOST_COLUMNS = 40
 _LEAST_FRAMES = 6
-_TINY_RIDGE = 1e-9  # repeated columns must not make a covariance singular
+_WEIGHING_ROUNDS, _FREEDOM = 3, 3.0
+_WEIGHING_RIDGE = 1e-6  # of scaled columns: one repeated must not make the scatter singular
 _NOTHING = 1e3  # nats: less than any maps would lose
 _SKIPPED = 0.2
 
@@ -195,11 +195,23 @@ class Pair:
 
 
 def _weights_along(x: Float64Array, y: Float64Array, path: IntArray) -> Float64Array:
-    """Return the weight of each step under a multivariate t distribution."""
-    values = np.hstack([x[path[:, 0]], y[path[:, 1]]])
-    even = np.full(len(path), 1.0 / len(path))
-    samples = Samples(values, (x.shape[1], y.shape[1]), even)
-    return t_weights(samples, _TINY_RIDGE * max(float(values.var(axis=0).mean()), _TINY_RIDGE))
+    """Return the weight of each step under a multivariate t distribution, nu = 3.
+
+    ``(nu + D) / (nu + z' S^-1 z)``, by three plain rounds of expectation and maximisation from
+    equal weights. At convergence, as the joint aligner has them (`climb.t_weights`), stretches
+    that are not aligned yet would be taken for outliers, and stay so.
+    """
+    z = np.hstack([x[path[:, 0]], y[path[:, 1]]])
+    deviation = z.std(axis=0)
+    z = (z - z.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    weights = np.ones(len(z))
+    for _ in range(_WEIGHING_ROUNDS):
+        centred = z - weights @ z / weights.sum()
+        scatter = centred.T @ (centred * weights[:, np.newaxis]) / len(z)
+        scatter.flat[:: len(scatter) + 1] += _WEIGHING_RIDGE
+        far = (centred * np.linalg.solve(scatter, centred.T).T).sum(axis=1)
+        weights = (_FREEDOM + z.shape[1]) / (_FREEDOM + far)
+    return np.asarray(weights)
 
 
 def prepare(x: FloatArray, y: FloatArray, settings: Settings, subject: str = "ctw") -> Pair:

@@ -44,7 +44,7 @@ def at(table: Floats, lo: Ints, i: int, j: int) -> float:
     k = j - lo[i]
     if k < 0 or k >= table.shape[1]:
         return -np.inf
-    return table[i, k]
+    return float(table[i, k])
 
 
 @njit(**_options)
