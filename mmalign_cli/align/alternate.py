@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -175,6 +176,6 @@ def _alone(path: IntArray, other: IntArray) -> IntArray:
 
     The sum of the frames grows with every step, so of the other path one step at most can equal.
     """
-    own, others = path.sum(axis=1), other.sum(axis=1)
+    own, others = (reduce(np.add, p.T) for p in (path, other))
     at = np.minimum(np.searchsorted(others, own), len(others) - 1)
     return np.asarray(path[(other[at] != path).any(axis=1)])

@@ -168,7 +168,9 @@ def align_ctw(
     plan = plan_ctw(streams, settings, keep_costs)
     runtime.require_memory(plan.bytes, max_memory, subject, hint)
     pair = ctw.prepare(reference.values, query.values, settings.of_aligner(), subject)
-    found = ALGORITHMS[settings.algorithm][settings.coupling](pair, progress)
+    with runtime.one_algebra_thread():
+        found = ALGORITHMS[settings.algorithm][settings.coupling](pair, progress)
+        verdict = _verdict(pair, found, settings)
     if settings.strict and found.ending in ("cycle", "max-iter"):
         what = f"no convergence in {len(found.objective)} rounds ({found.ending})"
         raise AlignmentError(subject, what, "raise --max-iter, or leave --strict out")
@@ -179,7 +181,6 @@ def align_ctw(
         warp = replace(warp, accumulated=table.accumulated)
     _verify(pair, found)
     posterior = _posterior(latents, warp, settings) if settings.coupling == "soft" else None
-    verdict = _verdict(pair, found, settings)
     alignment = _alignment(streams, settings, pair, found, warp)
     confidence = {
         **verdict,
