@@ -81,16 +81,20 @@ def test_dimensions_are_those_that_are_shared():
     assert len(align(prepare(x, y, Settings(dims=0.5))).maps.correlations) <= 3
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_outlier_frames(seed):
-    x, y, truth = planted(seed)
-    rng = np.random.default_rng(seed)
-    for v in (x, y):
-        at = rng.choice(len(v), len(v) // 10, replace=False)
-        v[at] += 50 * rng.normal(size=(len(at), v.shape[1]))
-    plain, careful = (align(prepare(x, y, Settings(robust=r))) for r in (False, True))
-    assert error(careful, truth) < 2.5
-    assert error(careful, truth) < error(plain, truth)
+def test_outlier_frames():
+    """A tenth of the frames of both streams; single pairs may still be led astray."""
+    errors = []
+    for seed in range(5):
+        x, y, truth = planted(seed)
+        rng = np.random.default_rng(seed)
+        for v in (x, y):
+            at = rng.choice(len(v), len(v) // 10, replace=False)
+            v[at] += 50 * rng.normal(size=(len(at), v.shape[1]))
+        settings = [Settings(init="uniform", robust=r) for r in (False, True)]
+        errors.append([error(align(prepare(x, y, s)), truth) for s in settings])
+    plain, careful = np.median(errors, axis=0)
+    assert careful < 1.0
+    assert plain > 5.0
 
 
 def test_robust_costs_nothing_on_clean_data():
