@@ -173,6 +173,6 @@ def entropies(coupling: Floats, lo: Ints, columns: Floats, out: Floats) -> None:
     out[:] = 0.0
     for i in range(len(lo)):
         for k in range(coupling.shape[1]):
-            if coupling[i, k] > 0.0:
-                share = coupling[i, k] / columns[lo[i] + k]
+            share = coupling[i, k] / columns[lo[i] + k] if coupling[i, k] > 0.0 else 0.0
+            if share > 0.0:  # the quotient of the smallest number there is may be 0
                 out[lo[i] + k] -= share * np.log(share)
