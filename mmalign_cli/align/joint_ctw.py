@@ -13,7 +13,7 @@ from mmalign_cli.align.warps import OpenEnds
 from mmalign_cli.model import Cost, IntArray
 from mmalign_cli.runtime import Progress
 
-_ITERATIONS = 100
+_ITERATIONS = 300
 _PRECISION = 1e-9
 
 

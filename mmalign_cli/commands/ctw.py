@@ -122,7 +122,7 @@ def _from_zero(
     "--max-iter",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Rounds from each start at most [50]; joint: iterations of a stage [100].",
+    help="Rounds from each start at most [50]; joint: iterations of a stage [300].",
 )
 @click.option(
     "--tol",
