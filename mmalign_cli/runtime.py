@@ -260,6 +260,16 @@ def limit_threads(n_threads: int | None) -> None:
         threadpoolctl.threadpool_limits(n_threads)
 
 
+@contextmanager
+def one_algebra_thread() -> Iterator[None]:
+    """Keep the linear-algebra libraries to one thread: on small matrices more cost tenfold."""
+    import scipy.linalg  # noqa: F401 -- has a library of its own, that must be there to be told
+    import threadpoolctl
+
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        yield
+
+
 def hold_standard_streams() -> None:
     """Keep descriptors 0 to 2 taken, so that no file of ours becomes one of them.
 

@@ -12,7 +12,22 @@ def local_costs(x, y, metric):
     """All pairs of frames, by scipy; zero frames as the package defines them."""
     if metric == "sqeuclidean":
         return ((x[:, None, :] - y[None, :, :]) ** 2).sum(axis=2)
+    if metric == "selfsim":
+        return selfsim_costs(x, y)
     return cdist(x, y, metric)
+
+
+def selfsim_costs(x, y):
+    """Each frame's distances to its own stream, warped onto each other up to the pair and on."""
+    a, b = (cdist(v, v) for v in (x, y))
+    a, b = a / a.mean(), b / b.mean()
+    steps = [[(1, 1, 1)], [(1, 0, 1)], [(0, 1, 1)]]
+    out = np.zeros((len(x), len(y)))
+    for i, j in np.ndindex(out.shape):
+        for r, s in ((a[i, : i + 1], b[j, : j + 1]), (a[i, i:], b[j, j:])):
+            table = np.abs(r[:, None] - s[None])
+            out[i, j] += accumulate(table, steps, np.ones_like(table, bool))[-1, -1]
+    return out
 
 
 def chain_cells(i, j, step):

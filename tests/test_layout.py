@@ -81,7 +81,9 @@ def test_files_are_opened_and_lines_printed_where_they_belong(path):
         assert called not in ("pickle.load", "pickle.loads", "np.load", "eval", "exec")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["dtw", "--help"], ["features", "--list"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["dtw", "--help"], ["ctw", "--help"], ["features", "--list"]]
+)
 def test_first_screens_load_nothing_heavy(arguments):
     code = (
         "import sys\n"

@@ -14,12 +14,13 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align import rows, strips
-from mmalign_cli.align.metrics import Comparable, comparable
+from mmalign_cli.align.metrics import Comparable, comparable, metric_named
 from mmalign_cli.align.problem import CLOSED, NO_ANCHORS, Ends, Found
 from mmalign_cli.align.segments import find_between
 from mmalign_cli.align.steps import StepPattern, step_pattern
 from mmalign_cli.align.windows import BANDS, Window, everything
 from mmalign_cli.errors import AlignmentError
+from mmalign_cli.kernels import codes
 from mmalign_cli.model import Cost, Float64Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def dtw(
     pair = comparable(x, y, metric, subject)
     scaled = penalty / pair.scale
     accumulated = np.full((len(x), len(y)) if keep_accumulated else (0, 0), np.inf)
-    weight = None if keep_accumulated else _fast_weight(pattern, window, penalty, ends)
+    slow = keep_accumulated or pair.kernel == codes.TABLE
+    weight = None if slow else _fast_weight(pattern, window, penalty, ends)
     if weight is None:
         found = rows.find_path(pair, pattern, window, scaled, ends, anchors, accumulated, progress)
     elif not len(anchors):
@@ -174,7 +176,8 @@ def distance(
     """
     pattern = step_pattern(step)
     window = everything(len(x), len(y)) if window is None else window
-    weight = _fast_weight(pattern, window, penalty, CLOSED)
+    tabled = metric_named(metric).table is not None
+    weight = None if tabled else _fast_weight(pattern, window, penalty, CLOSED)
     if weight is None:
         warp = dtw(
             x, y, metric=metric, step=step, window=window, penalty=penalty, threads=threads,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmalign_cli.model import Float64Array, FloatArray, IntArray
 
     Prepare = Callable[[Float64Array], Float64Array]
+    Table = Callable[[Float64Array, Float64Array], Float64Array]
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ class Metric:
         The formula.
     prepare : callable or None
         Applied to the frames (n, d) of each stream first.
+    table : callable or None
+        Returns all costs (n, m) of two streams, whose dimensions may then differ.
     """
 
     kernel: int
     degree: int
     help: str
     prepare: Prepare | None = None
+    table: Table | None = None
 
 
 def _unit(values: Float64Array) -> Float64Array:
@@ -61,6 +65,12 @@ def _centred_unit(values: Float64Array) -> Float64Array:
     return _unit(values - values.mean(axis=1, keepdims=True))
 
 
+def _selfsim(x: Float64Array, y: Float64Array) -> Float64Array:
+    from mmalign_cli.align.selfsim import selfsim_costs
+
+    return selfsim_costs(x, y)
+
+
 _VALUES_AT_ONCE = 2**20
 _LARGEST_EXPONENT = 960  # of two: leaves room in float64 for sums of costs
 
@@ -72,6 +82,9 @@ METRICS: Mapping[str, Metric] = {
     "cosine": Metric(codes.SQEUCLIDEAN, 0, "1 - cosine of the angle between the frames", _unit),
     "correlation": Metric(
         codes.SQEUCLIDEAN, 0, "1 - correlation over the dimensions", _centred_unit
+    ),
+    "selfsim": Metric(
+        codes.TABLE, 0, "how badly the frames' own distance rows can be warped", None, _selfsim
     ),
 }
 
@@ -93,7 +106,9 @@ class Comparable:
     kernel : int
         Number of the kernel.
     x, y : ndarray, shape (n, d) and (m, d)
-        Scaled so that no cost overflows or vanishes: float64, or the streams' own float32.
+        Scaled so that no cost overflows or vanishes: float64, or the streams' own float32. For
+        `codes.TABLE` frame i of x is the number i, and frame j of y the costs of all frames of x
+        with it.
     scale : float
         What the kernel's costs are to be multiplied by.
     """
@@ -129,6 +144,10 @@ def comparable(x: FloatArray, y: FloatArray, metric: str, subject: str) -> Compa
     exponent = _exponent_to_remove(largest)
     if exponent:
         frames = [np.ldexp(_double(values), -exponent) for values in frames]
+    if rule.table is not None:  # each frame becomes its number, of the query its costs
+        number = np.arange(len(x), dtype=np.float64)[:, np.newaxis]
+        table = rule.table(*(_double(values) for values in frames))
+        return Comparable(rule.kernel, number, table.T, 1.0)
     if rule.prepare is not None:
         frames = [rule.prepare(_double(values)) for values in frames]
     if len({values.dtype for values in frames} | {np.dtype(np.float32)}) > 1:
@@ -158,6 +177,8 @@ def costs_along(pair: Comparable, frames: IntArray) -> Float64Array:
     """Return the local cost of each step, (n_steps,), in the kernel's scale, in float64."""
     import numpy as np
 
+    if pair.kernel == codes.TABLE:
+        return np.asarray(pair.y[frames[:, 1], frames[:, 0]], dtype=np.float64)
     costs = np.empty(len(frames))
     steps = max(1, _VALUES_AT_ONCE // pair.x.shape[1])
     for first in range(0, len(frames), steps):

@@ -86,7 +86,8 @@ def fits(rule: Rule, series: Sequence[Series]) -> bool:
     """Tell whether pairs of these series can be swept side by side, but for long ones."""
     largest = _largest(series)
     plain = (largest == 0) | ((largest > 2.0**-200) & (largest < 2.0**200))
-    return rule.diagonal is not None and bool(plain.all())
+    tabled = metric_named(rule.metric).table is not None
+    return rule.diagonal is not None and not tabled and bool(plain.all())
 
 
 def _largest(series: Sequence[Series]) -> Float64Array:

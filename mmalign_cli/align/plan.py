@@ -68,6 +68,8 @@ class Request:
     anchors : ndarray, shape (k, 2)
     matches : int
         Paths that share no reference frame.
+    tabled : bool
+        The metric computes all costs at once.
     keep_costs : bool
         Whether the cost matrices are wanted.
     approximate : bool or None
@@ -88,6 +90,7 @@ class Request:
     ends: Ends = CLOSED
     anchors: IntArray = field(default_factory=lambda: NO_ANCHORS)
     matches: int = 1
+    tabled: bool = False
     keep_costs: bool = False
     approximate: bool | None = None
     radius: int = multiscale.USUAL_RADIUS
@@ -135,12 +138,12 @@ def plan(request: Request) -> Plan:
     does not depend on the machine.
     """
     r = request
-    fast = takes_strips(r.pattern, r.window, r.penalty, r.ends) and not r.keep_costs
+    fast = takes_strips(r.pattern, r.window, r.penalty, r.ends) and not (r.keep_costs or r.tabled)
     exact = "strips" if fast and r.matches == 1 else "rows"
     cells = anchored(r.window, r.anchors, r.m).n_cells
     alone_s = ROADS[exact].seconds(cells, r.dims)
     exact_s = _shared(alone_s, exact, r.threads)
-    plain = r.window.holds_all(r.m) and not len(r.anchors) and r.ends == CLOSED
+    plain = r.window.holds_all(r.m) and not len(r.anchors) and r.ends == CLOSED and not r.tabled
     too_long = alone_s > LONGEST_EXACT_S and not r.keep_costs and plain
     if r.approximate or (r.approximate is None and too_long):
         cells, last = multiscale.cells_expected(r.n, r.m, r.radius)
@@ -162,7 +165,7 @@ def bytes_of(request: Request, n_cells: int) -> int:
     if r.matches == 1 or r.keep_costs:
         need += bytes_needed(
             r.n, r.m, r.dims, step=r.pattern, window=r.window, n_cells=n_cells, penalty=r.penalty,
-            ends=r.ends, keep_accumulated=r.keep_costs,
+            ends=r.ends, keep_accumulated=r.keep_costs or r.tabled,
         )  # fmt: skip
     steps = r.n + r.m
     matrices = 16 * r.n * r.m + 12 * steps**2 if r.keep_costs else 0

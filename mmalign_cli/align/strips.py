@@ -45,7 +45,7 @@ _MARKED_BYTES = 2**19
 """Tables whose winners fit here are one tile."""
 _KEPT_BYTES = 48 * 2**20
 """What may be kept of larger ones before fewer borders are."""
-_KEPT_ROWS_BYTES = 8 * 2**20
+_KEPT_ROWS_BYTES = 2**20
 """Rows of strips that are kept without a thought of how narrow the band is."""
 
 

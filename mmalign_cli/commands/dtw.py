@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -184,6 +184,9 @@ def _check_approximate(parameters: dict[str, Any]) -> None:
     if parameters["window"] != "none":
         what = f"has a band of its own: no --window {parameters['window']}"
         raise UsageError("--approximate", what)
+    if parameters["metric"] is not None and METRICS[parameters["metric"]].table is not None:
+        what = f"--metric {parameters['metric']} compares whole streams"
+        raise UsageError("--approximate", what, "use another metric")
     for name in ("subsequence", "anchors"):
         if parameters[name]:
             raise UsageError("--approximate", f"does not do --{name}", "leave out one of them")
@@ -236,8 +239,9 @@ def write_alignment(
     matrices: Mapping[str, Array],
     targets: Targets,
     run: Run,
+    also: Sequence[Callable[[Outputs], None]] = (),
 ) -> None:
-    """Write all that the options ask for, or nothing."""
+    """Write all that the options ask for, and what `also` writes, or nothing."""
     from mmalign_cli.write import document
     from mmalign_cli.write.aligned import write_aligned
     from mmalign_cli.write.atomic import Outputs
@@ -256,6 +260,8 @@ def write_alignment(
             write_aligned(outputs, targets.aligned, originals, path)
         if targets.plot is not None:
             draw(outputs, targets.plot, alignment, [item.stream for item in loaded])
+        for write in also:
+            write(outputs)
         if targets.document is not None:
             with outputs.open(targets.document) as file:
                 file.writelines(piece.encode() for piece in document.text_pieces(value))
@@ -267,10 +273,9 @@ def draw(outputs: Outputs, target: str, alignment: Alignment, streams: list[Stre
     from mmalign_cli.align.dtw import local_costs
     from mmalign_cli.write.plot import sampled_frames, write_plot
 
-    reference, query = streams[:2]
-    local = local_costs(
-        reference.values[sampled_frames(reference)],
-        query.values[sampled_frames(query)],
-        str(alignment.parameters["metric"]),
-    )
+    frames = [
+        alignment.compared(k, stream.values[sampled_frames(stream)])
+        for k, stream in enumerate(streams[:2])
+    ]
+    local = local_costs(frames[0], frames[1], str(alignment.parameters["metric"]))
     write_plot(outputs, target, alignment, streams, local)

@@ -19,11 +19,13 @@ from mmalign_cli import __version__, runtime
 from mmalign_cli.errors import ExitCode, MmalignError, UsageError, did_you_mean, printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "ctw": ("mmalign_cli.commands.ctw:ctw", "Canonical Time Warping: streams of any dimensions."),
     "dtw": ("mmalign_cli.commands.dtw:dtw", "Dynamic Time Warping of two streams."),
     "evaluate": ("mmalign_cli.commands.evaluate:evaluate", "Errors against a known answer."),
     "features": ("mmalign_cli.commands.features:features", "Write the features of a stream."),
     "info": ("mmalign_cli.commands.info:info", "What a stream or an alignment holds."),
     "plot": ("mmalign_cli.commands.plot:plot", "A picture of an alignment."),
+    "synth": ("mmalign_cli.commands.synth:synth", "Sequences with a known alignment."),
     "schema": ("mmalign_cli.commands.schema:schema", "The JSON Schema of the documents."),
 }
 """Name of the subcommand to ``module:function`` and the line in ``mmalign --help``."""

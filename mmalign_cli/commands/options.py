@@ -177,8 +177,8 @@ class Targets:
         named = (self.document, self.path, self.cost, self.plot)
         return [name for name in named if name is not None]
 
-    def check(self, inputs: Iterable[str], force: bool) -> None:
-        """Refuse what cannot be written, before any work."""
+    def check(self, inputs: Iterable[str], force: bool, also: Sequence[str] = ()) -> None:
+        """Refuse what cannot be written, these and further files, before any work."""
         from mmalign_cli.write.atomic import check_outputs
         from mmalign_cli.write.path import ending_of, path_ending
         from mmalign_cli.write.plot import plot_ending, require_matplotlib
@@ -192,7 +192,7 @@ class Targets:
             require_matplotlib()
         if self.aligned is not None:
             check_folder(self.aligned)
-        check_outputs(self.files(), inputs, force)
+        check_outputs([*self.files(), *also], inputs, force)
 
     def check_aligned(self, streams: Sequence[Stream], inputs: Iterable[str], force: bool) -> None:
         """Refuse, once the streams are known, what ``--aligned`` could not write."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, START, UNREACHED
+from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, START, TABLE, UNREACHED
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -116,7 +116,13 @@ class Kept(NamedTuple):
 
 @njit(fastmath=SAFE_FAST_MATH, **_options)
 def local_row(metric: int, x: Floats, yt: Floats, lo: int, out: Floats) -> None:
-    """Write the cost between frame x (d,) and columns lo, lo + 1, ... of yt (d, m) to `out`."""
+    """Write the cost between frame x (d,) and columns lo, lo + 1, ... of yt (d, m) to `out`.
+
+    A table of costs is yt itself (n, m), and x the number of its row.
+    """
+    if metric == TABLE:
+        out[:] = yt[int(x[0]), lo : lo + len(out)]
+        return
     out[:] = 0.0
     for k in range(len(x)):
         row = yt[k, lo : lo + len(out)]

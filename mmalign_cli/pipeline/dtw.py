@@ -12,7 +12,7 @@ from mmalign_cli import runtime
 from mmalign_cli.align import multiscale
 from mmalign_cli.align.custom_steps import definition
 from mmalign_cli.align.dtw import Warp, dtw
-from mmalign_cli.align.metrics import metric_named
+from mmalign_cli.align.metrics import METRICS, metric_named
 from mmalign_cli.align.plan import Plan, Request, bytes_of, plan
 from mmalign_cli.align.steps import is_step_file
 from mmalign_cli.align.subsequence import find_matches
@@ -50,7 +50,11 @@ class Costs:
 
 
 def request_of(
-    streams: Sequence[Stream], settings: DtwSettings, restrictions: Restrictions, with_costs: bool
+    streams: Sequence[Stream],
+    settings: DtwSettings,
+    restrictions: Restrictions,
+    metric: str,
+    with_costs: bool,
 ) -> Request:
     """Return what the planner of `mmalign_cli.align.plan` wants to know."""
     radius, r = multiscale.USUAL_RADIUS, restrictions
@@ -58,17 +62,19 @@ def request_of(
         radius = radius_frames(streams, settings.radius)
     return Request(
         streams[0].n_frames, streams[1].n_frames, streams[0].n_dims, r.pattern, r.window,
-        settings.penalty, r.ends, r.anchors, settings.top, with_costs, settings.approximate,
-        radius, runtime.threads(), sum(s.values.nbytes + 8 * s.n_frames for s in streams),
+        settings.penalty, r.ends, r.anchors, settings.top, METRICS[metric].table is not None,
+        with_costs, settings.approximate, radius, runtime.threads(),
+        sum(s.values.nbytes + 8 * s.n_frames for s in streams),
     )  # fmt: skip
 
 
 def plan_of(streams: Sequence[Stream], settings: DtwSettings, with_costs: bool) -> Plan:
     """Return what DTW of two streams will take, if there is a path at all."""
-    _require_comparable(*streams)
+    metric = _metric(streams[0], streams[1], settings)[0]
+    _require_comparable(streams[0], streams[1], metric)
     restrictions = restrictions_of(streams, settings)
     require_path(streams, settings, restrictions)
-    return plan(request_of(streams, settings, restrictions, with_costs))
+    return plan(request_of(streams, settings, restrictions, metric, with_costs))
 
 
 def align_dtw(
@@ -107,10 +113,10 @@ def align_dtw(
     """
     reference, query = streams
     subject = f"{reference.name}, {query.name}"
-    _require_comparable(reference, query)
     metric, warnings = _metric(reference, query, settings)
+    _require_comparable(reference, query, metric)
     restrictions = restrictions_of(streams, settings)
-    request = request_of(streams, settings, restrictions, keep_costs)
+    request = request_of(streams, settings, restrictions, metric, keep_costs)
     chosen = plan(request)
     runtime.require_memory(chosen.bytes, max_memory, subject, _way_out(request))
     require_path(streams, settings, restrictions)
@@ -229,10 +235,12 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
 
 
-def _require_comparable(reference: Stream, query: Stream) -> None:
-    if reference.n_dims != query.n_dims:
+def _require_comparable(reference: Stream, query: Stream, metric: str) -> None:
+    if reference.n_dims != query.n_dims and METRICS[metric].table is None:
         what = f"{reference.n_dims} vs {query.n_dims} dimensions ({reference.name}, {query.name})"
-        raise InputError(query.source, what, "use ctw, gtw or dctw, or the same features= for both")
+        raise InputError(
+            query.source, what, "use ctw, --metric selfsim, or the same features= for both"
+        )
 
 
 def _metric(reference: Stream, query: Stream, settings: DtwSettings) -> tuple[str, tuple[str, ...]]:

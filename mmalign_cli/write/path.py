@@ -87,5 +87,10 @@ def write_path(outputs: Outputs, target: str, path: WarpingPath, names: Sequence
 def write_matrices(outputs: Outputs, target: str, matrices: Mapping[str, Array]) -> None:
     """Write matrices as float32 into an npz file."""
     small = {name: matrix.astype(np.float32) for name, matrix in matrices.items()}
+    write_arrays(outputs, target, small)
+
+
+def write_arrays(outputs: Outputs, target: str, arrays: Mapping[str, Array]) -> None:
+    """Write arrays as they are into an npz file."""
     with outputs.open(target) as file:
-        np.savez_compressed(file, **small)  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,64 @@
+"""What a round of the alternation costs beside the DTW pass that it contains.
+
+    python benchmarks/ctw_round.py [FRAMES] [DIMS]
+
+Two random walks; medians of seven, in milliseconds. The round projects, warps, and tells whether
+the path has moved; the pass is DTW of the same projected frames.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+
+from mmalign_cli import runtime
+from mmalign_cli.align.alternate import moved_at_most
+from mmalign_cli.align.ctw import Settings, prepare
+from mmalign_cli.align.dtw import dtw
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Return the median time of seven runs."""
+    taken = []
+    for _ in range(7):
+        began = time.perf_counter()
+        work()
+        taken.append(1000 * (time.perf_counter() - began))
+    return median(taken)
+
+
+def main() -> None:
+    """Time rounds in 2 dimensions and in all, as the command runs them."""
+    with runtime.one_algebra_thread():
+        compare()
+
+
+def compare() -> None:
+    """Print a line for each number of dimensions."""
+    n, d = (int(a) for a in (sys.argv[1:] + ["4000", "20"][len(sys.argv) - 1 :])[:2])
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(n, d)).cumsum(axis=0) for _ in "xy")
+    pair = prepare(x, y, Settings())
+    path = np.column_stack([np.arange(n)] * 2)
+    for dims in (2, d):
+        maps = pair.project(path, dims)
+        before = pair.warp(maps).frames
+        after = pair.warp(pair.project(before, dims)).frames
+
+        def round_(dims: int = dims, before: object = before, after: object = after) -> None:
+            pair.warp(pair.project(before, dims))  # type: ignore[arg-type]
+            moved_at_most(before, after, 0.01)  # type: ignore[arg-type]
+
+        first, second = (f(v) for f, v in zip(maps.maps, (x, y), strict=True))
+        alone = milliseconds(lambda a=first, b=second: dtw(a, b, threads=runtime.threads()))  # type: ignore[misc]
+        whole = milliseconds(round_)
+        print(f"{n} frames, {d} columns, {dims}-d: round {whole:.1f}, DTW {alone:.1f},", end=" ")
+        print(f"ratio {whole / alone:.2f}")
+
+
+if __name__ == "__main__":
+    main()

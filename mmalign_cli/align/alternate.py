@@ -1,0 +1,181 @@
+"""The papers' loop: project, warp, measure, stop; from one start or from many.
+
+Coordinate descent on ``sum_ij ||V_i' X_i W_i - V_j' X_j W_j||_F^2``: the maps V for the path of the
+last round, then the path W for those maps. The constraint of the maps moves with the path, so
+nothing makes the alternation monotone, or makes it end: it may run in a circle, which is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from mmalign_cli import runtime
+from mmalign_cli.model import IntArray
+
+Maps = TypeVar("Maps")
+
+
+@dataclass(frozen=True, eq=False)
+class Round(Generic[Maps]):
+    """One round: maps, and the path that follows from them.
+
+    Parameters
+    ----------
+    maps
+        Fitted along the path of the round before.
+    path : ndarray, shape (n_steps, m)
+    objective : float
+        Mean over the steps of the squared distance of the projected frames.
+    """
+
+    maps: Maps
+    path: IntArray
+    objective: float
+
+
+@dataclass(frozen=True, eq=False)
+class Descent(Generic[Maps]):
+    """The rounds from one start.
+
+    Parameters
+    ----------
+    rounds : tuple of Round
+        At least one.
+    ending : {"converged", "cycle", "joined", "max-iter"}
+        The path moved by less than the tolerance; or came back to that of an earlier round; or
+        to that of an earlier start, whose rounds would follow; or the rounds ran out.
+    period : int
+        Rounds of the cycle; 0 without one.
+    """
+
+    rounds: tuple[Round[Maps], ...]
+    ending: str
+    period: int = 0
+
+    @property
+    def candidates(self) -> tuple[Round[Maps], ...]:
+        """The rounds that the descent may stand for: the last, or all those of the cycle."""
+        return self.rounds[-max(self.period, 1) :]
+
+
+@dataclass(frozen=True, eq=False)
+class Alternation(Generic[Maps]):
+    """The two halves of a round, and when to stop.
+
+    Parameters
+    ----------
+    project : callable
+        Path to maps.
+    warp : callable
+        Maps to path and objective.
+    max_rounds : int
+    tolerance_frames : float
+        Path difference at which a descent has converged.
+    """
+
+    project: Callable[[IntArray], Maps]
+    warp: Callable[[Maps], tuple[IntArray, float]]
+    max_rounds: int = 50
+    tolerance_frames: float = 0.01
+
+    def descend(
+        self,
+        path: IntArray,
+        passed: set[bytes] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Descent[Maps]:
+        """Alternate from a path until nothing changes.
+
+        Parameters
+        ----------
+        path : ndarray, shape (n_steps, m)
+        passed : set of bytes, optional
+            Paths of earlier descents, as `mark` has them; this one's are added.
+        progress : callable, optional
+            Told the rounds done; may raise to stop.
+        """
+        passed = set() if passed is None else passed
+        own: dict[bytes, int] = {}
+        rounds: list[Round[Maps]] = []
+        ending, period = "max-iter", 0
+        for number in range(self.max_rounds):
+            maps = self.project(path)
+            new, objective = self.warp(maps)
+            rounds.append(Round(maps, new, objective))
+            if progress is not None:
+                progress(number + 1)
+            here = mark(new)
+            if moved_at_most(path, new, self.tolerance_frames):
+                ending = "converged"
+            elif here in own:
+                ending, period = "cycle", number - own[here]
+            elif here in passed:
+                ending = "joined"
+            if ending != "max-iter":
+                break
+            own[here] = number
+            path = new
+        passed.update(own)
+        return Descent(tuple(rounds), ending, period)
+
+    def descend_all(
+        self, starts: Sequence[IntArray], progress: runtime.Progress = runtime.silent
+    ) -> list[Descent[Maps]]:
+        """Descend from each start, in order; one that joins an earlier one's way ends there."""
+        passed: set[bytes] = set()
+        descents = []
+        total = len(starts) * self.max_rounds
+        for number, start in enumerate(starts):
+            stage, before = f"start {number + 1} of {len(starts)}", number * self.max_rounds
+
+            def tell(done: int, stage: str = stage, before: int = before) -> None:
+                progress(stage, before + done, total)
+
+            descents.append(self.descend(start, passed, tell))
+        return descents
+
+
+def mark(path: IntArray) -> bytes:
+    """Return what tells a path from every other."""
+    return path.tobytes()
+
+
+def moved_at_most(before: IntArray, after: IntArray, tolerance_frames: float) -> bool:
+    """Tell whether two frame paths differ by no more than a path difference.
+
+    It is the mean distance of the steps of each to the nearest step of the other. A step that
+    both have adds 0 to it and any other at least 1, so the share of the latter is a bound that
+    needs no search.
+
+    Parameters
+    ----------
+    before, after : ndarray, shape (n_steps, m)
+        The numbers of steps may differ.
+    tolerance_frames : float
+    """
+    if before.shape == after.shape and bool((before == after).all()):
+        return True
+    lonely_before, lonely_after = _alone(before, after), _alone(after, before)
+    steps = len(before) + len(after)
+    if len(lonely_before) + len(lonely_after) > tolerance_frames * steps:
+        return False
+    from scipy.spatial import cKDTree
+
+    apart = float(np.sum(cKDTree(after).query(lonely_before)[0]))
+    apart += float(np.sum(cKDTree(before).query(lonely_after)[0]))
+    return apart <= tolerance_frames * steps
+
+
+def _alone(path: IntArray, other: IntArray) -> IntArray:
+    """Return the steps of a path that another has not.
+
+    The sum of the frames grows with every step, so of the other path one step at most can equal.
+    """
+    own, others = (reduce(np.add, p.T) for p in (path, other))
+    at = np.minimum(np.searchsorted(others, own), len(others) - 1)
+    return np.asarray(path[(other[at] != path).any(axis=1)])

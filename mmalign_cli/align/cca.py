@@ -1,0 +1,297 @@
+"""Canonical correlation analysis of two and more sets, as one generalised eigenproblem.
+
+With C_D the block diagonal of the joint covariance and C_O what is left of it,
+
+    C_O v = rho C_D v,    V' C_D V = m I
+
+gives for two sets Hotelling's canonical correlations, ``U' S_xx U = V' S_yy V = I``, and for m
+sets those of the sum of correlations (Kettenring, 1971), as Canonical and Generalized Time Warping
+use them (Zhou and De la Torre, 2009, 2012). Everything is a function of `Moments`: means and
+covariances along a warping path, or under a soft coupling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from mmalign_cli.align.correlation import Linear
+from mmalign_cli.align.coupling import Coupling
+from mmalign_cli.model import Float64Array, IntArray
+
+_RANK_TOLERANCE = 1e-10
+"""Of the variances of columns scaled alike: float32 input leaves 1e-14 where there is nothing."""
+_LARGEST = 1.0 - 1e-9
+_VARIANCE = 0.999
+_EXTREME = 200
+FOLDS = 5
+_BLOCKS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Weight, mean and covariance of sets side by side.
+
+    Parameters
+    ----------
+    weight : float
+        Number of samples, or the sum of their weights.
+    mean : ndarray, shape (D,)
+    covariance : ndarray, shape (D, D)
+        Divided by `weight`.
+    dims : tuple of int
+        Columns of each set; their sum is D.
+    """
+
+    weight: float
+    mean: Float64Array
+    covariance: Float64Array
+    dims: tuple[int, ...]
+
+    @property
+    def blocks(self) -> list[slice]:
+        """The columns of each set."""
+        ends = np.cumsum(self.dims)
+        return [slice(int(end) - d, int(end)) for end, d in zip(ends, self.dims, strict=True)]
+
+    def __add__(self, other: Moments) -> Moments:
+        weight = self.weight + other.weight
+        share = other.weight / weight
+        apart = other.mean - self.mean
+        covariance = (1 - share) * self.covariance + share * other.covariance
+        covariance += share * (1 - share) * np.outer(apart, apart)
+        return Moments(weight, self.mean + share * apart, covariance, self.dims)
+
+
+def along(
+    sets: Sequence[Float64Array], path: IntArray, weights: Float64Array | None = None
+) -> Moments:
+    """Return the moments of frames that a warping path lays side by side.
+
+    Parameters
+    ----------
+    sets : sequence of m ndarray, shape (n_i, d_i)
+    path : ndarray, shape (n_steps, m)
+    weights : ndarray, shape (n_steps,), optional
+        Of the steps; all 1 by default.
+    """
+    values = np.concatenate([x[p] for x, p in zip(sets, path.T, strict=True)], axis=1)
+    dims = tuple(x.shape[1] for x in sets)
+    if weights is None:
+        mean = values.sum(axis=0) / len(values)
+        values -= mean
+        return Moments(float(len(values)), mean, values.T @ values / len(values), dims)
+    total = float(weights.sum())
+    mean = weights @ values / total
+    values -= mean
+    return Moments(total, mean, values.T @ (values * weights[:, np.newaxis]) / total, dims)
+
+
+def under(x: Float64Array, y: Float64Array, coupling: Coupling) -> Moments:
+    """Return the moments of two sets under a soft coupling.
+
+    ``S_xx = Xc' diag(W1) Xc``, ``S_yy = Yc' diag(W'1) Yc``, ``S_xy = Xc' W Yc`` for the coupling W
+    divided by its sum, with weighted means.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n, d_x) and (m, d_y)
+    coupling : Coupling
+        The weight with which two frames match.
+    """
+    shift = y.mean(axis=0)  # before the product, which would cancel digits far from 0
+    y = y - shift
+    a, b, coupled = coupling.times(y)
+    total = float(a.sum())
+    a, b = a / total, b / total
+    mean_x, mean_y = a @ x, b @ y
+    xc, yc = x - mean_x, y - mean_y
+    cross = xc.T @ (coupled / total - a[:, np.newaxis] * mean_y)
+    covariance = np.block(
+        [[xc.T @ (xc * a[:, np.newaxis]), cross], [cross.T, yc.T @ (yc * b[:, np.newaxis])]]
+    )
+    dims = (x.shape[1], y.shape[1])
+    return Moments(total, np.concatenate([mean_x, mean_y + shift]), covariance, dims)
+
+
+@dataclass(frozen=True, eq=False)
+class Canonical:
+    """What canonical correlation analysis found.
+
+    Parameters
+    ----------
+    maps : tuple of m Linear
+        To the canonical variates, all of the same number of dimensions.
+    correlations : ndarray, shape (d,)
+        Decreasing. For two sets the canonical correlations; for m sets the mean, over the pairs,
+        of the correlations of the variates: rho / (m - 1).
+    """
+
+    maps: tuple[Linear, ...]
+    correlations: Float64Array
+
+    def after(self, bases: Sequence[Linear]) -> Canonical:
+        """Return the maps of frames that were first mapped by `bases`, one a set."""
+        maps = tuple(f.after(b) for b, f in zip(bases, self.maps, strict=True))
+        return Canonical(maps, self.correlations)
+
+    def leading(self, dims: int) -> Canonical:
+        """Return the first `dims` dimensions alone."""
+        maps = tuple(Linear(f.mean, f.weights[:, :dims]) for f in self.maps)
+        return Canonical(maps, self.correlations[:dims])
+
+
+def cca(moments: Moments, ridge: float = 0.0) -> Canonical:
+    """Find the maps under which the sets correlate most.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of two or more sets.
+    ridge : float
+        Added to the variances, relative to the mean variance of each set (``trace / d_i``):
+        then ``V_i' (S_ii + ridge_i I) V_i = I``.
+
+    Returns
+    -------
+    Canonical
+        With as many dimensions as the set of the lowest rank. Each variate is turned so that the
+        largest of its weights, in units of each column's deviation, is positive.
+    """
+    blocks = moments.blocks
+    covariance = moments.covariance
+    white = [whitening(covariance[b, b], ridge) for b in blocks]
+    ranks = [w.shape[1] for w in white]
+    cross = np.block(
+        [
+            [
+                np.zeros((ranks[i], ranks[j]))
+                if i == j
+                else white[i].T @ covariance[a, b] @ white[j]
+                for j, b in enumerate(blocks)
+            ]
+            for i, a in enumerate(blocks)
+        ]
+    )
+    rho, vectors = np.linalg.eigh(cross)
+    dims = min(ranks)
+    best = vectors[:, ::-1][:, :dims] * np.sqrt(len(blocks))
+    parts = np.split(best, np.cumsum(ranks)[:-1])
+    weights = [w @ part for w, part in zip(white, parts, strict=True)]
+    sign = _signs(weights[0], covariance[blocks[0], blocks[0]])
+    maps = (Linear(moments.mean[b], w * sign) for b, w in zip(blocks, weights, strict=True))
+    correlations = np.clip(rho[::-1][:dims] / (len(blocks) - 1), 0.0, 1.0)
+    return Canonical(tuple(maps), correlations)
+
+
+def principal(frames: Float64Array, most: int) -> Linear:
+    """Return the map of frames (n, d) to at most `most` principal components, (d, k).
+
+    Those that hold 99.9 % of the variance; all of the streams' own columns where these are no
+    more than `most`, for then nothing need be lost. Values whose squares overflow or vanish are
+    brought near 1, by a power of two.
+    """
+    exponent = math.frexp(float(np.abs(frames).max()))[1]
+    scale = math.ldexp(1.0, -exponent if abs(exponent) > _EXTREME else 0)
+    if frames.shape[1] <= most:
+        return Linear(np.zeros(frames.shape[1]), scale * np.eye(frames.shape[1]))
+    mean = frames.mean(axis=0)
+    _, size, axes = np.linalg.svd((frames - mean) * scale, full_matrices=False)
+    held = np.cumsum(size**2) / (size**2).sum()
+    k = min(most, int(np.searchsorted(held, _VARIANCE)) + 1)
+    return Linear(mean, scale * axes[:k].T)
+
+
+def whitening(covariance: Float64Array, ridge: float = 0.0) -> Float64Array:
+    """Return T (d, rank) with ``T' (S + r I) T = I``, r being `ridge` times the mean variance.
+
+    Directions of S that are combinations of others, by a tolerance relative to the largest once
+    every column is scaled to variance 1, are left out: data of rank 2 in five columns has two.
+    """
+    variance = covariance.diagonal()
+    varies = variance > 0
+    scale = np.where(varies, 1.0 / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
+    size, axes = np.linalg.eigh(covariance * scale * scale[:, np.newaxis])
+    kept = size > _RANK_TOLERANCE * max(float(size[-1]), 1.0)
+    basis = scale[:, np.newaxis] * axes[:, kept]
+    if ridge == 0.0:
+        return np.asarray(basis / np.sqrt(size[kept]))
+    inner = np.diag(size[kept]) + ridge * float(variance.mean()) * basis.T @ basis
+    size, axes = np.linalg.eigh(inner)
+    return np.asarray(basis @ (axes / np.sqrt(size)))
+
+
+def _signs(weights: Float64Array, covariance: Float64Array) -> Float64Array:
+    """Return the sign of the largest weight of each column, in units of the deviations."""
+    by_scale = weights * np.sqrt(np.maximum(covariance.diagonal(), 0.0))[:, np.newaxis]
+    largest = np.abs(by_scale).argmax(axis=0)
+    return np.where(by_scale[largest, np.arange(weights.shape[1])] < 0, -1.0, 1.0)
+
+
+def folds_of(sets: Sequence[Float64Array], path: IntArray) -> list[Moments]:
+    """Return the moments of each fold of a path: every fifth of twenty stretches.
+
+    Stretches, not single steps: neighbours on a path are nearly the same samples.
+    """
+    count = max(2, min(_BLOCKS, len(path) // 4))
+    stretches = [along(sets, part) for part in np.array_split(path, count)]
+    folds = min(FOLDS, count)
+    return [reduce(Moments.__add__, stretches[k::folds]) for k in range(folds)]
+
+
+def held_out_gains(folds: Sequence[Moments], ridge: float = 0.0) -> Float64Array:
+    """Return what each canonical dimension is worth on frames that it was not fitted to.
+
+    The maps are fitted to all folds but one; on that one, the gain of dimension k is the mean
+    log-likelihood ratio, in nats a step, of a pair of unit normals with correlation rho_k to a
+    pair without:
+
+        -1/2 log(1 - rho^2) - (rho^2 (E a^2 + E b^2) - 2 rho E ab) / (2 (1 - rho^2))
+
+    Its expectation is the mutual information where maps and rho are true, and negative where they
+    are chance. More than two sets: the mean over their pairs.
+
+    Returns
+    -------
+    ndarray, shape (d,)
+        Mean over the folds.
+    """
+    gains = []
+    for k, held in enumerate(folds):
+        rest = reduce(Moments.__add__, [f for i, f in enumerate(folds) if i != k])
+        gains.append(_gains(cca(rest, ridge), rest, held))
+    dims = min(len(g) for g in gains)
+    return np.asarray(np.mean([g[:dims] for g in gains], axis=0))
+
+
+def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
+    """Return the gain of each dimension of `fit` on other samples."""
+    apart = held.mean - rest.mean
+    second = held.covariance + np.outer(apart, apart)
+    blocks, m = held.blocks, len(held.dims)
+    gains = np.zeros(len(fit.correlations))
+    for i in range(m):
+        for j in range(i + 1, m):
+            u, v = fit.maps[i].weights, fit.maps[j].weights
+            a, b = blocks[i], blocks[j]
+            aa, bb = _diagonal(u, second[a, a], u), _diagonal(v, second[b, b], v)
+            ab = _diagonal(u, second[a, b], v)
+            rho = np.minimum(_diagonal(u, rest.covariance[a, b], v), _LARGEST)
+            left = 1.0 - rho**2
+            gains += -0.5 * np.log(left) - (rho**2 * (aa + bb) - 2 * rho * ab) / (2 * left)
+    return gains / (m * (m - 1) / 2)
+
+
+def _diagonal(u: Float64Array, middle: Float64Array, v: Float64Array) -> Float64Array:
+    """Return the diagonal of ``u' middle v``."""
+    return np.asarray(((u.T @ middle) * v.T).sum(axis=1))
+
+
+def dims_of_energy(correlations: Float64Array, share: float) -> int:
+    """Return the least number of dimensions with that share of the sum of correlations."""
+    total = np.cumsum(correlations)
+    return int(np.searchsorted(total, share * total[-1] * (1 - 1e-12)) + 1)

@@ -1,0 +1,42 @@
+"""What the aligners with fitted maps can be told, by name. Importing it imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ALGORITHMS: Mapping[str, str] = {
+    "joint": "total correlation, climbed over continuous warps from many starts",
+    "alternating": "the paper's: maps by canonical correlations, path by DTW, in turns",
+}
+
+DEFAULT_ALGORITHM = "joint"
+
+ALTERNATING_ALONE = ("init", "starts", "tol")
+"""Options that mean nothing to the joint algorithm."""
+
+INITS: Mapping[str, str] = {
+    "auto": "all of the following",
+    "uniform": "the straight line, and power laws on either side of it",
+    "dtw": "DTW of the streams' activity and, with as many columns, of the streams",
+    "selfsim": "the path of least cost between the streams' self-similarities",
+}
+
+COUPLINGS: Mapping[str, str] = {
+    "hard": "one path in each round",
+    "soft": "the expectation over all paths, cooled down to one",
+}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "reference": {
+        "algorithm": "alternating",
+        "coupling": "hard",
+        "dims": 0.95,
+        "regularization": 0.0,
+        "init": "uniform",
+        "starts": 1,
+        "max_iter": 25,
+        "tol": 0.01,
+    },
+}
+"""Options that a preset sets: those of the programs that the published figures come from."""

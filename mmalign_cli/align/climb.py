@@ -1,0 +1,226 @@
+"""Climbing the total correlation over continuous warps: objective, gradient, coarse to fine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mmalign_cli.align import warps
+from mmalign_cli.align.correlation import (
+    Samples,
+    covariance,
+    leading_correlation,
+    total_correlation,
+)
+from mmalign_cli.align.takes import Takes
+from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
+from mmalign_cli.model import Float64Array
+
+_DEGREES = 3.0  # of freedom of the multivariate t of `robust`
+_ROUNDS = 3
+_ROUNDS_OF_WEIGHTS = 10
+_COVERAGE_POWER = 0.125
+_TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One resolution at which the objective is climbed.
+
+    Parameters
+    ----------
+    pieces : int
+        Of each warp.
+    ridge : float
+        Added to the covariance of whitened samples: the annealing.
+    leading : int or None
+        How many canonical correlations count; None: all.
+    tolerance : float
+        Relative gain of an iteration below which the stage ends.
+    """
+
+    pieces: int
+    ridge: float
+    leading: int | None = None
+    tolerance: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is maximised.
+
+    Parameters
+    ----------
+    smoothness : float
+        Nats that a mean squared log slope of 1 costs; with `smooth_speed` a mean squared
+        difference of the log slopes of neighbouring pieces, per squared step of time.
+    smooth_speed : bool
+        Penalise changes of speed in place of speeds other than 1.
+    robust : bool
+        Weigh samples by a multivariate t distribution.
+    ends : OpenEnds
+    iterations : int
+        L-BFGS iterations a stage, at most.
+    """
+
+    smoothness: float = 0.03
+    smooth_speed: bool = False
+    robust: bool = False
+    ends: OpenEnds = CLOSED_ENDS
+    iterations: int = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Climb:
+    """How far one start has come.
+
+    Parameters
+    ----------
+    knots : ndarray, shape (n_takes, m, K + 1)
+    start : int
+        Which start it came from.
+    penalized : float
+        J less the penalty, in nats; with open ends J is times the eighth root of the coverage.
+    iterations : int
+        Of L-BFGS so far.
+    converged : bool
+        Whether the last stage stopped by itself.
+    history : tuple of float
+        `penalized` after each stage.
+    """
+
+    knots: Float64Array
+    start: int = 0
+    penalized: float = -np.inf
+    iterations: int = 0
+    converged: bool = False
+    history: tuple[float, ...] = field(default=())
+
+
+def objective(
+    takes: Takes, theta: Float64Array, stage: Stage, settings: Settings
+) -> tuple[float, Float64Array]:
+    """Return the penalised objective of log-slopes and its gradient.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (n_takes, m, n_bins)
+
+    Returns
+    -------
+    value : float
+        ``coverage^(1/8) J - penalty`` in nats, the coverage being the mean share of a sequence
+        that is matched: 1 where the ends are closed.
+    gradient : ndarray, shape (n_takes, m, n_bins)
+    """
+    basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
+    shares = warps.softmax(theta)
+    samples, slopes = takes.samples(np.minimum(shares @ basis.T, 1.0))
+    value, by_samples = _correlation(samples, stage)
+    by_shares = _back(takes, by_samples * slopes, basis)
+    inner = _inner(theta, settings.ends)
+    if settings.ends != CLOSED_ENDS:
+        covered = _inner(shares, settings.ends).sum(axis=-1)
+        factor = float(covered.mean()) ** _COVERAGE_POWER
+        by_share = _COVERAGE_POWER * factor / float(covered.sum())
+        by_shares *= factor
+        _inner(by_shares, settings.ends)[...] += value * by_share
+        value *= factor
+    gradient = warps.softmax_gradient(shares, by_shares)
+    cost, by_theta = _penalty(inner, settings)
+    _inner(gradient, settings.ends)[...] -= by_theta
+    return value - cost, gradient
+
+
+def _correlation(samples: Samples, stage: Stage) -> tuple[float, Float64Array]:
+    if stage.leading is None:
+        return total_correlation(samples, stage.ridge)
+    return leading_correlation(samples, stage.ridge, stage.leading)
+
+
+def _back(takes: Takes, by_position: Float64Array, basis: Float64Array) -> Float64Array:
+    """Carry a gradient from the positions of all samples back to the increments."""
+    firsts = np.concatenate([[0], np.cumsum(takes.dims)[:-1]]).astype(np.int64)
+    sums = np.add.reduceat(by_position, firsts, axis=1)
+    return np.asarray(sums.reshape(takes.n_takes, takes.n_samples, -1).transpose(0, 2, 1) @ basis)
+
+
+def _inner(bins: Float64Array, ends: OpenEnds) -> Float64Array:
+    """Return the view of the bins that are pieces, not skipped ends."""
+    return bins[..., int(ends.begin) : bins.shape[-1] - int(ends.end)]
+
+
+def _penalty(theta: Float64Array, settings: Settings) -> tuple[float, Float64Array]:
+    """Return the cost of log-slopes (..., K), skipped ends left out, and its gradient."""
+    n_pieces = theta.shape[-1]
+    n_warps = theta.size // n_pieces
+    if settings.smooth_speed:
+        change = np.diff(theta, axis=-1)
+        scale = settings.smoothness / (n_warps * max(n_pieces - 1, 1))
+        pull = np.zeros_like(theta)
+        pull[..., 1:] += change
+        pull[..., :-1] -= change
+        return scale * float((change**2).sum()), 2.0 * scale * pull
+    shares = warps.softmax(theta)
+    slope = np.log(np.maximum(shares * n_pieces, _TINY))
+    scale = settings.smoothness / theta.size
+    pull = slope - shares * slope.sum(axis=-1, keepdims=True)
+    return scale * float((slope**2).sum()), 2.0 * scale * pull
+
+
+def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb:
+    """Maximise the objective at one resolution, by L-BFGS.
+
+    Parameters
+    ----------
+    start : Climb
+        Its warps are brought to the stage's number of pieces first.
+    """
+    from scipy.optimize import minimize
+
+    knots = np.stack([warps.resampled(take, stage.pieces) for take in start.knots])
+    theta = warps.theta_of(knots, settings.ends)
+    shape = theta.shape
+    iterations, rounds = start.iterations, _ROUNDS if settings.robust else 1
+    for _ in range(rounds):
+        weighed = _weighed(takes, theta, stage, settings) if settings.robust else takes
+
+        def downhill(flat: Float64Array, by: Takes = weighed) -> tuple[float, Float64Array]:
+            value, gradient = objective(by, flat.reshape(shape), stage, settings)
+            return -value, -gradient.ravel()
+
+        options = {"maxiter": settings.iterations // rounds, "maxcor": 12, "ftol": stage.tolerance}
+        found = minimize(downhill, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
+        theta = found.x.reshape(shape)
+        iterations += int(found.nit)
+    return Climb(
+        warps.knots_of(theta, settings.ends),
+        start.start,
+        -float(found.fun),
+        iterations,
+        bool(found.success),
+        (*start.history, -float(found.fun)),
+    )
+
+
+def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:
+    """Return the takes with the weights of a multivariate t distribution (EM) on the samples."""
+    basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
+    samples, _ = takes.samples(np.minimum(warps.softmax(theta) @ basis.T, 1.0))
+    return replace(takes, weights=t_weights(samples, stage.ridge).reshape(takes.weights.shape))
+
+
+def t_weights(samples: Samples, ridge: float) -> Float64Array:
+    """Return EM weights (n,) of samples under a multivariate t with 3 degrees of freedom.
+
+    ``w = (nu + D) / (nu + z' S^-1 z)`` with S the weighted scatter; scaled to sum 1.
+    """
+    base, n_dims = samples.weights, sum(samples.dims)
+    weights = base
+    for _ in range(_ROUNDS_OF_WEIGHTS):
+        cov, centred = covariance(replace(samples, weights=weights), ridge)
+        distance = (centred * np.linalg.solve(cov, centred.T).T).sum(axis=1)
+        weights = base * (_DEGREES + n_dims) / (_DEGREES + distance)
+        weights = weights / weights.sum()
+    return weights

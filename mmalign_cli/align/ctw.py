@@ -1,0 +1,356 @@
+"""Canonical Time Warping of two streams by the papers' alternation, from many starts.
+
+Minimises ``||U' X W_x - V' Y W_y||_F^2`` over the maps U, V with ``U' S_xx U = V' S_yy V = I`` and
+over the warps W: maps by canonical correlation analysis along the path, then the path by DTW of
+the projected streams (Zhou and De la Torre, 2009). How many dimensions, and which start: by what
+the maps of one part of the path are worth on the other, never by the correlation that was fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmalign_cli import runtime
+from mmalign_cli.align.alternate import Alternation, Descent
+from mmalign_cli.align.cca import (
+    Canonical,
+    along,
+    cca,
+    dims_of_energy,
+    folds_of,
+    held_out_gains,
+    principal,
+)
+from mmalign_cli.align.correlation import Linear
+from mmalign_cli.align.dtw import Warp, dtw
+from mmalign_cli.align.first_paths import STARTS, Start, within
+from mmalign_cli.align.outliers import without_outliers
+from mmalign_cli.align.problem import CLOSED, Ends
+from mmalign_cli.errors import InputError
+from mmalign_cli.model import Float64Array, FloatArray, IntArray
+from mmalign_cli.runtime import Progress
+
+CANDIDATE_DIMS = (1, 2, 3, 5, 8, 12)
+_FEW_FRAMES = 10
+_LITTLE_DATA_RIDGE = 0.05
+_PATIENCE = 2
+_MOST_ROUNDS = 50
+_MOST_COLUMNS = 40
+_LEAST_FRAMES = 6
+_WEIGHING_ROUNDS, _FREEDOM = 3, 3.0
+_WEIGHING_RIDGE = 1e-6  # of scaled columns: one repeated must not make the scatter singular
+_NOTHING = 1e3  # nats: less than any maps would lose
+_SKIPPED = 0.2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an aligner with linear maps is told.
+
+    Parameters
+    ----------
+    dims : float or None
+        Dimensions of the common space; below 1 the share of the sum of correlations that they
+        hold, in the first round of each start; None chooses on held-out frames.
+    ridge : float or None
+        Regularization relative to each stream's mean variance. None: none where a stream has at
+        least ten frames a dimension, else 0.05.
+    init : str
+        One of `mmalign_cli.align.choices.INITS`.
+    starts : int or None
+        How many of its starts to use; None takes all.
+    max_rounds : int or None
+        Of each start; None takes 50.
+    tolerance_frames : float
+        Path difference between rounds at which a start has converged.
+    robust : bool
+        Whether single frames may be far off.
+    ends : Ends
+        Where in the reference the path may begin and end.
+    seed : int
+        Of what is random.
+    """
+
+    dims: float | None = None
+    ridge: float | None = None
+    init: str = "auto"
+    starts: int | None = None
+    max_rounds: int | None = None
+    tolerance_frames: float = 0.01
+    robust: bool = False
+    ends: Ends = CLOSED
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """An alignment with linear maps.
+
+    Parameters
+    ----------
+    maps : Canonical
+        From the frames of each stream to the common space, where they were compared.
+    warp : Warp
+        The path, and what it costs there.
+    evidence : float
+        Nats a step that the maps gain on held-out stretches of the path.
+    gains : ndarray, shape (k,)
+        The same by canonical dimension.
+    start : str
+        Where it began.
+    objective : tuple of float
+        Mean squared distance along the path after each round from that start.
+    ending : str
+        How it stopped: see `mmalign_cli.align.alternate.Descent`.
+    starts : int
+        How many were compared.
+    line : ndarray, shape (k, 2), or None
+        The continuous warp in fractions of a frame, where there is one.
+    total_correlation : float or None
+        In nats, where that was maximised.
+    """
+
+    maps: Canonical
+    warp: Warp
+    evidence: float
+    gains: Float64Array
+    start: str
+    objective: tuple[float, ...]
+    ending: str
+    starts: int
+    line: Float64Array | None = None
+    total_correlation: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two streams made ready for the alternation.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n, d_x) and (m, d_y)
+        Frames to fit to and to compare: the streams' own columns, or the first 40 principal
+        components of more.
+    ridge : float
+    settings : Settings
+    bases : tuple of Linear
+        From the streams' own frames to `x` and `y`.
+    subject : str
+        Names the pair in messages.
+    """
+
+    x: Float64Array
+    y: Float64Array
+    ridge: float
+    settings: Settings
+    bases: tuple[Linear, Linear]
+    subject: str = "ctw"
+
+    def project(self, path: IntArray, dims: int | None = None) -> Canonical:
+        """Return the maps that correlate most along a path, to all dimensions by default."""
+        weights = None
+        if self.settings.robust:
+            weights = _weights_along(self.x, self.y, path)
+        found = cca(along([self.x, self.y], path, weights), self.ridge)
+        if not len(found.correlations):
+            raise InputError(self.subject, "a stream does not change", "look at its columns")
+        return found if dims is None else found.leading(dims)
+
+    def warp(self, maps: Canonical) -> Warp:
+        """Return the DTW path of the projected streams."""
+        first, second = maps.maps
+        return dtw(
+            first(self.x),
+            second(self.y),
+            ends=self.settings.ends,
+            threads=runtime.threads(),
+            subject=self.subject,
+        )
+
+    def gains(self, path: IntArray) -> Float64Array:
+        """Return the held-out gain of each dimension along a path."""
+        return held_out_gains(folds_of([self.x, self.y], path), self.ridge)
+
+    def evidence(self, path: IntArray) -> float:
+        """Return the nats a step of the best number of dimensions, times the share covered."""
+        covered = (path[-1, 0] - path[0, 0] + 1) / len(self.x)
+        return float(np.cumsum(self.gains(path)).max(initial=-_NOTHING) * covered)
+
+    def alternation(self, dims: int) -> Alternation[Canonical]:
+        """Return the loop in a space of `dims` dimensions."""
+
+        def warp(maps: Canonical) -> tuple[IntArray, float]:
+            found = self.warp(maps)
+            return found.frames, found.cost.mean
+
+        return Alternation(
+            lambda path: self.project(path, dims),
+            warp,
+            self.settings.max_rounds or _MOST_ROUNDS,
+            self.settings.tolerance_frames,
+        )
+
+
+def _weights_along(x: Float64Array, y: Float64Array, path: IntArray) -> Float64Array:
+    """Return the weight of each step under a multivariate t distribution, nu = 3.
+
+    ``(nu + D) / (nu + z' S^-1 z)``, by three plain rounds of expectation and maximisation from
+    equal weights. At convergence, as the joint aligner has them (`climb.t_weights`), stretches
+    that are not aligned yet would be taken for outliers, and stay so.
+    """
+    z = np.hstack([x[path[:, 0]], y[path[:, 1]]])
+    deviation = z.std(axis=0)
+    z = (z - z.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    weights = np.ones(len(z))
+    for _ in range(_WEIGHING_ROUNDS):
+        centred = z - weights @ z / weights.sum()
+        scatter = centred.T @ (centred * weights[:, np.newaxis]) / len(z)
+        scatter.flat[:: len(scatter) + 1] += _WEIGHING_RIDGE
+        far = (centred * np.linalg.solve(scatter, centred.T).T).sum(axis=1)
+        weights = (_FREEDOM + z.shape[1]) / (_FREEDOM + far)
+    return np.asarray(weights)
+
+
+def prepare(x: FloatArray, y: FloatArray, settings: Settings, subject: str = "ctw") -> Pair:
+    """Return two streams as the alternation takes them.
+
+    Raises
+    ------
+    InputError
+        If a stream is too short, or constant.
+    """
+    frames = [np.asarray(v, dtype=np.float64) for v in (x, y)]
+    for values in frames:
+        if len(values) < _LEAST_FRAMES:
+            what = f"{len(values)} frames: too few to correlate"
+            raise InputError(subject, what, f"streams need at least {_LEAST_FRAMES} frames")
+        if (values == values[0]).all():
+            raise InputError(subject, "every column of a stream is constant: nothing to align")
+    if settings.robust:
+        frames = [without_outliers(v) for v in frames]
+    ridge = settings.ridge
+    if ridge is None:
+        scarce = any(len(v) < _FEW_FRAMES * v.shape[1] for v in frames)
+        ridge = _LITTLE_DATA_RIDGE if scarce else 0.0
+    first, second = (principal(v, _MOST_COLUMNS) for v in frames)
+    return Pair(first(frames[0]), second(frames[1]), ridge, settings, (first, second), subject)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Where one start led in one number of dimensions.
+
+    Parameters
+    ----------
+    start : str
+    descent : Descent
+    maps : Canonical
+    path : ndarray, shape (n_steps, 2)
+        With the maps, those of the round of most evidence that the descent may stand for.
+    evidence : float
+    """
+
+    start: str
+    descent: Descent[Canonical]
+    maps: Canonical
+    path: IntArray
+    evidence: float
+
+
+def candidate(pair: Pair, start: str, descent: Descent[Canonical]) -> Candidate:
+    """Return the end of a descent with its evidence."""
+    evidences = [pair.evidence(r.path) for r in descent.candidates]
+    best = int(np.argmax(evidences))
+    chosen = descent.candidates[best]
+    return Candidate(start, descent, chosen.maps, chosen.path, evidences[best])
+
+
+def starts_of(pair: Pair) -> list[Start]:
+    """Return the starts that the settings ask for; with open ends in parts of the reference too."""
+    settings, n = pair.settings, len(pair.x)
+    starts = STARTS[settings.init](pair.x, pair.y)[: settings.starts]
+    low = _SKIPPED if settings.ends.open_begin else 0.0
+    high = 1.0 - _SKIPPED if settings.ends.open_end else 1.0
+    parts = {(low, 1.0), (0.0, high), (low, high)} - {(0.0, 1.0)}
+    return starts + [within(s, n, *part) for part in sorted(parts) for s in starts]
+
+
+def candidates(
+    pair: Pair, starts: Sequence[Start], progress: Progress = runtime.silent
+) -> list[Candidate]:
+    """Descend from every start, in the dimensions that the settings ask for.
+
+    Without a number, more and more dimensions are tried, until twice in a row the best evidence
+    has not grown. A dimension of noise is no gain on held-out stretches, and as DTW then follows
+    the noise too, it costs what the others gain.
+    """
+    dims = pair.settings.dims
+    if dims is not None and dims < 1:
+        return [_by_energy(pair, start, dims, progress) for start in starts]
+    if dims is not None:
+        return _in_space(pair, int(dims), starts, progress)
+    found: list[Candidate] = []
+    worse = 0
+    for trial in (d for d in CANDIDATE_DIMS if d == 1 or d <= _most_dims(pair)):
+        before = max((c.evidence for c in found), default=-np.inf)
+        found += _in_space(pair, trial, starts, progress)
+        worse = 0 if max(c.evidence for c in found) > before else worse + 1
+        if worse == _PATIENCE:
+            break
+    return found
+
+
+def _most_dims(pair: Pair) -> int:
+    return min(int(pair.x.shape[1]), int(pair.y.shape[1]))
+
+
+def _in_space(
+    pair: Pair, dims: int, starts: Sequence[Start], progress: Progress
+) -> list[Candidate]:
+    def tell(stage: str, done: int, total: int) -> None:
+        progress(f"{dims}-d, {stage}", done, total)
+
+    descents = pair.alternation(dims).descend_all([s.path for s in starts], tell)
+    return [candidate(pair, s.name, d) for s, d in zip(starts, descents, strict=True)]
+
+
+def _by_energy(pair: Pair, start: Start, share: float, progress: Progress) -> Candidate:
+    dims = dims_of_energy(pair.project(start.path).correlations, share)
+    return _in_space(pair, dims, [start], progress)[0]
+
+
+def align(pair: Pair, progress: Progress = runtime.silent) -> Found:
+    """Find the alignment of most evidence.
+
+    Parameters
+    ----------
+    pair : Pair
+    progress : Progress
+        Told the rounds done of each start; may raise to stop.
+
+    Raises
+    ------
+    InputError
+        If nothing in a stream changes.
+    AlignmentError
+        If there is no path.
+    """
+    tried = candidates(pair, starts_of(pair), progress)
+    best = max(tried, key=_by_evidence)
+    return Found(
+        maps=best.maps,
+        warp=pair.warp(best.maps),
+        evidence=best.evidence,
+        gains=pair.gains(best.path),
+        start=best.start,
+        objective=tuple(r.objective for r in best.descent.rounds),
+        ending=best.descent.ending,
+        starts=len(tried),
+    )
+
+
+def _by_evidence(one: Candidate) -> float:
+    return one.evidence

@@ -1,0 +1,238 @@
+"""The joint aligner: total correlation of all sequences, maximised over continuous warps.
+
+It keeps the idea of Canonical Time Warping, linear maps under which the sequences agree, and
+replaces its alternation by one smooth problem in the warps alone: for given warps the best maps,
+and their worth, are known in closed form (`mmalign_cli.align.correlation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, count
+
+import numpy as np
+
+from mmalign_cli import runtime
+from mmalign_cli.align import starts, warps
+from mmalign_cli.align.climb import Climb, Stage, climb, objective
+from mmalign_cli.align.correlation import Linear, common_space, total_correlation
+from mmalign_cli.align.outliers import without_outliers
+from mmalign_cli.align.schedule import Plan, plan_for
+from mmalign_cli.align.takes import Takes, lay_out
+from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
+from mmalign_cli.model import Float64Array, FloatArray, IntArray
+from mmalign_cli.runtime import Progress
+
+_RIDGE = 1e-4
+_REFINED, _FINISHED = 8, 2
+_ALL_CENTRES = 4
+
+MATCHED, UNRELATED = 6.9, 2.4
+"""Evidence in nats from which one take of linear sensors is matched, and up to which it is not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """What the joint aligner found.
+
+    Parameters
+    ----------
+    knots : ndarray, shape (n_takes, m, K + 1)
+        The warps: shares of each sequence at even points of the take's common time line, strictly
+        increasing. Sub-frame, and the better time map.
+    lengths : ndarray, shape (n_takes, m)
+        Frames of the sequences.
+    paths : tuple of ndarray, shape (n_steps, m)
+        The warps on whole frames, one path a take; no step moves a sequence by more than a frame.
+    projections : tuple of Linear
+        One a sequence, from its frames as given to the common space.
+    correlations : ndarray, shape (k,)
+        Mean correlation between the sequences' k coordinates in the common space, decreasing.
+    evidence : float
+        J along the warps, in nats: see `MATCHED` and `UNRELATED`.
+    iterations : int
+        Of L-BFGS, on the way from the chosen start.
+    converged : bool
+        Whether the last stage stopped by itself.
+    objective : tuple of float
+        Penalised J after each stage.
+    starts : int
+        How many starts were compared.
+    chosen_start : int
+        Which of them won; 0 is the straight line.
+    """
+
+    knots: Float64Array
+    lengths: IntArray
+    paths: tuple[IntArray, ...]
+    projections: tuple[Linear, ...]
+    correlations: Float64Array
+    evidence: float
+    iterations: int
+    converged: bool
+    objective: tuple[float, ...]
+    starts: int
+    chosen_start: int
+
+    def frames(self, take: int) -> Float64Array:
+        """Return the knots of one take in fractional frames, (K + 1, m)."""
+        return np.asarray((self.knots[take] * (self.lengths[take][:, np.newaxis] - 1)).T)
+
+
+def align_jointly(
+    sequences: Sequence[Sequence[FloatArray]],
+    *,
+    robust: bool = False,
+    ends: OpenEnds = CLOSED_ENDS,
+    leading: tuple[int, int, int] | None = None,
+    iterations: int = 100,
+    seed: int = 0,
+    progress: Progress = runtime.silent,
+) -> Joint:
+    """Align the sequences of one or more takes.
+
+    Parameters
+    ----------
+    sequences : sequence of sequences of ndarray, shape (n, d_i)
+        The takes, each with the same m >= 2 sequences of any lengths. All takes share one
+        covariance, hence one set of projections; each has its own warps.
+    robust : bool
+        Replace outlying frames by a Hampel filter, and weigh samples by a t distribution.
+    ends : OpenEnds
+        Whether sequences may be left unmatched before and after.
+    leading : (int, int, int), optional
+        How many canonical correlations count, stage by stage. By default all, or few where the
+        dimensions are many for the frames that there are: `mmalign_cli.align.schedule`.
+    iterations : int
+        Of L-BFGS a stage, at most.
+    seed : int
+        Of the random starts for three and more sequences.
+    progress : Progress
+        Told the starts done; may raise to stop.
+
+    Returns
+    -------
+    Joint
+
+    Raises
+    ------
+    InputError
+        If a sequence is too short, or does not vary.
+    """
+    if robust:
+        sequences = [[without_outliers(frames) for frames in take] for take in sequences]
+    takes = lay_out(sequences)
+    plan = plan_for(takes, leading)
+    settings = replace(plan.settings, robust=robust, ends=ends, iterations=iterations)
+    with runtime.one_algebra_thread():
+        found = _Search(takes, replace(plan, settings=settings), progress).best(seed)
+        return _finished(takes, found)
+
+
+def _finished(takes: Takes, found: _Found) -> Joint:
+    """Work out all that follows from the warps."""
+    knots = found.climb.knots
+    samples = takes.along(knots)
+    latents, correlations = common_space(samples, _RIDGE)
+    lengths = np.stack([takes.lengths(k) for k in range(takes.n_takes)])
+    return Joint(
+        knots=knots,
+        lengths=lengths,
+        paths=tuple(warps.to_path(k, n) for k, n in zip(knots, lengths, strict=True)),
+        projections=tuple(
+            latent.after(track.white) for latent, track in zip(latents, takes.tracks, strict=True)
+        ),
+        correlations=correlations,
+        evidence=total_correlation(samples, _RIDGE)[0],
+        iterations=found.climb.iterations,
+        converged=found.climb.converged,
+        objective=found.climb.history,
+        starts=found.starts,
+        chosen_start=found.climb.start,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The best climb, and of how many starts."""
+
+    climb: Climb
+    starts: int
+
+
+class _Search:
+    """From many starts to the best climb: score all, refine eight, finish two."""
+
+    def __init__(self, takes: Takes, plan: Plan, progress: Progress) -> None:
+        self._takes = takes
+        self._plan = plan
+        self._progress = progress
+
+    def best(self, seed: int) -> _Found:
+        """Return the best climb for any number of sequences."""
+        if len(self._takes.tracks) == 2:
+            return self._best_of(starts.pair_starts(self._takes, self._plan.settings.ends), True)
+        pool = starts.many_starts(self._takes, seed)
+        return self._best_of([pool[0], *self._stars(), *pool[1:]], False)
+
+    def _stars(self) -> Iterable[Float64Array]:
+        """Align pairs by themselves, and compose them on some sequences as centres."""
+        n_sequences = len(self._takes.tracks)
+        centres = range(n_sequences if n_sequences <= _ALL_CENTRES else 2)
+        pairs = {
+            (i, j): _Search(self._takes.pair(i, j), self._plan, self._progress).best(0).climb.knots
+            for i, j in combinations(range(n_sequences), 2)
+            if i in centres or j in centres
+        }
+        return [starts.stars(pairs, n_sequences, centre) for centre in centres]
+
+    def _best_of(self, pool: Sequence[Float64Array], alternate: bool) -> _Found:
+        candidates = [self._scored(knots, k) for k, knots in enumerate(pool)]
+        if alternate:
+            candidates += self._alternated(pool)
+        first = self._through(candidates[0], self._plan.coarse)
+        refined = [
+            self._through(candidate, self._plan.refine)
+            for candidate in self._few(candidates, _REFINED)
+        ]
+        finished = [
+            self._through(candidate, self._plan.finish)
+            for candidate in self._few([first, *refined], _FINISHED)
+        ]
+        return _Found(max(finished, key=_by_value), len(candidates))
+
+    def _alternated(self, pool: Sequence[Float64Array]) -> Iterable[Climb]:
+        """Return what rounds of CTW make of each start, where that is anything new."""
+        alternation = starts.Alternation(self._takes)
+        number = count(len(pool))
+        for k, knots in enumerate(pool, 1):
+            self._progress("comparing starts", k, len(pool))
+            better = alternation.improved(knots)
+            if better is not None:
+                yield self._scored(better, next(number))
+
+    def _scored(self, knots: Float64Array, start: int) -> Climb:
+        settings = self._plan.settings
+        stage = replace(self._plan.refine[-1], pieces=knots.shape[-1] - 1)
+        value, _ = objective(self._takes, warps.theta_of(knots, settings.ends), stage, settings)
+        return Climb(knots, start, value)
+
+    def _through(self, start: Climb, stages: Sequence[Stage]) -> Climb:
+        for done, stage in enumerate(stages, 1):
+            start = climb(self._takes, start, stage, self._plan.settings)
+            self._progress("climbing", done, len(stages))
+        return start
+
+    @staticmethod
+    def _few(climbs: Iterable[Climb], most: int) -> list[Climb]:
+        """Return the `most` best that differ from one another."""
+        kept: list[Climb] = []
+        for one in sorted(climbs, key=_by_value, reverse=True):
+            if len(kept) < most and starts.is_new(one.knots, [other.knots for other in kept]):
+                kept.append(one)
+        return kept
+
+
+def _by_value(one: Climb) -> float:
+    return one.penalized

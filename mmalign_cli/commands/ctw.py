@@ -1,0 +1,245 @@
+"""``mmalign ctw``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from mmalign_cli.align.choices import (
+    ALGORITHMS,
+    ALTERNATING_ALONE,
+    COUPLINGS,
+    DEFAULT_ALGORITHM,
+    INITS,
+    PRESETS,
+)
+from mmalign_cli.commands.dtw import write_alignment
+from mmalign_cli.commands.options import (
+    StreamCommand,
+    listing,
+    output_options,
+    parse_streams,
+    run_options,
+    stream_options,
+    take_run,
+    take_targets,
+)
+from mmalign_cli.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from mmalign_cli.model import Array
+    from mmalign_cli.pipeline.ctw import CtwSettings, Plan
+
+
+EXAMPLES = """\b
+Examples:
+  mmalign ctw mocap.csv video.npz -o alignment.json --plot alignment.png
+  mmalign ctw mocap.csv video.npz --coupling soft --samples 20 --json
+  mmalign ctw a.csv b.csv --preset reference --path path.csv
+"""
+
+_TABLES: Mapping[str, Mapping[str, object]] = {
+    "algorithm": ALGORITHMS,
+    "init": INITS,
+    "coupling": COUPLINGS,
+    "preset": PRESETS,
+}
+
+
+def _named(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a name that is not in the option's table."""
+    known = _TABLES[str(parameter.name)]
+    if value is not None and value not in known:
+        hint = did_you_mean(value, known) or f"one of {listing(known)}"
+        raise UsageError(parameter.opts[-1], f"{value!r} is not known", hint)
+    return value
+
+
+def _dims(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """Read a number of dimensions, or a share of the correlation."""
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (0 < value < 1 or (1 <= value < 1e6 and value == int(value))):
+        hint = "write 2, or 0.95 for the dimensions that hold that share of the correlation"
+        raise UsageError("--dims", f"{text!r} is not a number of dimensions", hint)
+    return value
+
+
+def _from_zero(
+    context: click.Context, parameter: click.Parameter, value: float | None
+) -> float | None:
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise UsageError(parameter.opts[-1], f"{value} is not a finite number from 0 up")
+    return value
+
+
+@click.command(
+    cls=StreamCommand,
+    short_help="Canonical Time Warping of two streams of any dimensions.",
+    epilog=EXAMPLES,
+)
+@click.argument("reference")
+@click.argument("query")
+@click.option(
+    "--algorithm",
+    metavar="NAME",
+    default=DEFAULT_ALGORITHM,
+    callback=_named,
+    help=f"How it is found: {listing(ALGORITHMS)} [{DEFAULT_ALGORITHM}].",
+)
+@click.option(
+    "--dims",
+    metavar="D",
+    callback=_dims,
+    help="Dimensions of the common space, or a share of the correlation below 1 "
+    "[chosen on held-out frames].",
+)
+@click.option(
+    "--regularization",
+    type=float,
+    metavar="R",
+    callback=_from_zero,
+    help="Ridge, relative to each stream's mean variance [0; 0.05 with few frames].",
+)
+@click.option(
+    "--init",
+    metavar="NAME",
+    default="auto",
+    callback=_named,
+    help=f"Where to begin: {listing(INITS)} [auto].",
+)
+@click.option("--starts", type=click.IntRange(min=1), metavar="N", help="Starts at most [all].")
+@click.option(
+    "--max-iter",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Rounds from each start at most [50]; joint: iterations of a stage [300].",
+)
+@click.option(
+    "--tol",
+    type=float,
+    metavar="T",
+    default=0.01,
+    callback=_from_zero,
+    help="Frames that the path may still move in the last round [0.01].",
+)
+@click.option(
+    "--coupling",
+    metavar="NAME",
+    default="hard",
+    callback=_named,
+    help="hard: one path; soft: all paths, with an interval for every frame [hard].",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    metavar="K",
+    default=0,
+    help="With --coupling soft: paths drawn by their probability [0].",
+)
+@click.option("--posterior", metavar="FILE", help="With --coupling soft: all of it, .npz.")
+@click.option("--robust", is_flag=True, help="Single frames may be far off.")
+@click.option("--open-begin", is_flag=True, help="QUERY may begin anywhere in REFERENCE.")
+@click.option("--open-end", is_flag=True, help="QUERY may end anywhere in REFERENCE.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    callback=_named,
+    help="reference: as the authors' programs, for comparing with them.",
+)
+@click.option("--strict", is_flag=True, help="Fail where the rounds do not come to an end.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="[0]")
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
+@output_options
+@run_options
+@stream_options
+@click.pass_context
+def ctw(context: click.Context, /, reference: str, query: str, **parameters: Any) -> None:
+    """Align QUERY to REFERENCE by Canonical Time Warping.
+
+    Both are streams, PATH[,key=value]..., of any dimensions: linear maps bring them into a common
+    space, where they are warped onto each other. The result maps the query's clock to the
+    reference's.
+    """
+    run, targets = take_run(parameters), take_targets(parameters)
+    specs = parse_streams([reference, query], parameters)
+    dry_run, posterior = parameters.pop("dry_run"), parameters.pop("posterior")
+    _take_preset(context, parameters)
+    _check(context, parameters, posterior)
+    inputs = [spec.path for spec in specs]
+    targets.check(inputs, run.force, [] if posterior is None else [posterior])
+
+    from mmalign_cli.pipeline import ctw as stages
+    from mmalign_cli.pipeline.streams import load_streams
+    from mmalign_cli.write.path import write_arrays
+
+    settings = stages.CtwSettings(**parameters)
+    with run.progress() as progress:
+        loaded = load_streams(specs, progress)
+        streams = [item.stream for item in loaded]
+        run.note(streams)
+        if dry_run:
+            _say_plan(stages.plan_ctw(streams, settings, targets.cost is not None), settings)
+            return
+        targets.check_aligned([item.original for item in loaded], inputs, run.force)
+        result = stages.align_ctw(
+            streams,
+            settings,
+            max_memory=run.max_memory,
+            keep_costs=targets.cost is not None,
+            progress=progress,
+        )
+    run.warn(result.alignment.warnings)
+    matrices: Mapping[str, Array] = {} if targets.cost is None else stages.costs_of(result)
+    also = []
+    if posterior is not None and result.posterior is not None:
+        arrays = stages.posterior_arrays(result.posterior)
+        also.append(partial(write_arrays, target=posterior, arrays=arrays))
+    write_alignment(result.alignment, loaded, matrices, targets, run, also)
+
+
+def _take_preset(context: click.Context, parameters: dict[str, Any]) -> None:
+    """Set what a preset says, but for options that were given themselves."""
+    preset = parameters.pop("preset")
+    for name, value in PRESETS.get(preset, {}).items():
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            parameters[name] = value
+
+
+def _check(context: click.Context, parameters: Mapping[str, Any], posterior: str | None) -> None:
+    """Refuse options that do not fit together, before any file is read."""
+    soft = parameters["coupling"] == "soft"
+    hint = "add --coupling soft"
+    if parameters["algorithm"] == "joint":
+        for name in ALTERNATING_ALONE:
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                what = "means nothing to the joint algorithm"
+                raise UsageError(f"--{name}", what, "add --algorithm alternating")
+    if posterior is not None:
+        from mmalign_cli.write.path import ending_of
+
+        ending_of(posterior, (".npz",), "--posterior")
+        if not soft:
+            raise UsageError("--posterior", "means nothing with a hard coupling", hint)
+    if parameters["samples"] and not soft:
+        raise UsageError("--samples", "means nothing with a hard coupling", hint)
+    if soft and (parameters["open_begin"] or parameters["open_end"]):
+        raise UsageError("--coupling", "soft has no open ends", "use --coupling hard")
+
+
+def _say_plan(plan: Plan, settings: CtwSettings) -> None:
+    from mmalign_cli.runtime import format_size
+
+    (n, m), (d_x, d_y) = plan.frames, plan.dims
+    click.echo(f"{n} x {m} frames of {d_x} and {d_y} dimensions")
+    click.echo(f"{settings.algorithm}, {settings.coupling}; {plan.cells} cells a pass of DTW")
+    click.echo(f"{format_size(plan.bytes)} of memory")
