@@ -43,6 +43,8 @@ PLAIN_ROWS = 256
 """Rows of a strip where there are no vectors to keep them in."""
 _MARKED_BYTES = 2**19
 """Tables whose winners fit here are one tile."""
+_LEAST_WIDTH = 256.0
+"""Anti-diagonals of a tile: with fewer, beginning a tile takes longer than what is not traced."""
 _KEPT_BYTES = 48 * 2**20
 """What may be kept of larger ones before fewer borders are."""
 _KEPT_ROWS_BYTES = 2**20
@@ -102,7 +104,7 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     if strips * rows * diagonals // 4 <= _MARKED_BYTES:
         return Cut(rows, diagonals, strips, True)
     best = (24.0 * n_cells) ** (1 / 3)
-    wanted = min(best, max(2.0 * rows, 12.0 * n_cells / _KEPT_BYTES))
+    wanted = min(best, max(_LEAST_WIDTH, 12.0 * n_cells / _KEPT_BYTES))
     width = 2 ** math.ceil(math.log2(wanted))
     table, group = n_rows * n_columns, max(1, width // rows)
     if 4 * strips // group * n_columns > _KEPT_ROWS_BYTES:
@@ -382,12 +384,12 @@ def _from_last_start(pair: Comparable, frames: IntArray) -> IntArray:
 def _is_exact_enough(metric: int, found: Found, penalty: float, unit: float) -> bool:
     """Tell whether float32 can have missed the least cost by a relative 1e-6 at most.
 
-    What its rounding changed along one path is known.
+    What its rounding changed along one path is known: another one can be better by twice that.
     """
     along = found.along(penalty)
     if along == found.total:
         return True
-    close = abs(along - found.total) <= 3e-7 * along
+    close = abs(along - found.total) <= 5e-7 * along
     return close and _frames_suffice(metric, along / unit, len(found.frames))
 
 

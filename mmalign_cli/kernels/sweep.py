@@ -28,7 +28,7 @@ from numba import njit
 from numba.extending import overload
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN
+from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, SQEUCLIDEAN
 from mmalign_cli.kernels.dtw import SAFE_FAST_MATH
 from mmalign_cli.kernels.table import copy
 
@@ -183,19 +183,25 @@ def _sweep_plain(
     form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
     marking, marks, mark_at, pick, picked, penalty, t0, t1,
 ):  # fmt: skip
-    rows = len(begin)
-    diagonal = state[rows:]
-    last = np.empty(rows + 1, state.dtype)
+    rows, kind = len(begin), state.dtype
+    # By position, the last anti-diagonal and the one before; each holds one more, the row above.
+    last, older = np.empty(rows + 1, kind), np.empty(rows + 1, kind)
     copy(state[:rows], last)
-    cost = np.empty(rows, state.dtype)
-    infinity, charge = state.dtype.type(np.inf), state.dtype.type(penalty)
+    copy(state[rows:], older[1:])
+    cost, won = np.empty(rows, kind), np.empty(2 * rows, np.uint8)
+    infinity, charge = kind.type(np.inf), kind.type(penalty)
     for t in range(t0, t1):
         last[rows] = above[t - t0]
-        _local_costs(form, x, dims, y, stride, t, cost)
+        if marking or dims != 1:
+            _local_costs(form, x, dims, y, stride, t, cost)
         if marking:
             at = mark_at + (t - t0) * (rows // 4)
-            _mark(form, last, diagonal, cost, charge, marks[at : at + rows // 4])
-        _take_step(form, last, diagonal, cost, charge)
+            _mark(form, last, older, cost, charge, won, marks[at : at + rows // 4])
+        if dims == 1:
+            _take_step_of_one(form, last, older, x, y[t : t + rows], charge)
+        else:
+            _take_step(form, last, older, cost, charge)
+        last, older = older, last
         if t < free0 or t >= free1:
             for p in range(rows):
                 if t < begin[p] or t >= end[p]:
@@ -204,6 +210,7 @@ def _sweep_plain(
         if pick >= 0:
             picked[t - t0] = last[pick]
     copy(last[:rows], state)
+    copy(older[1:], state[rows:])
     return produced
 
 
@@ -230,26 +237,36 @@ def _local_costs(form, x, dims, y, stride, t, cost):
 
 
 @njit(nogil=True, fastmath=SAFE_FAST_MATH)
-def _take_step(form, last, diagonal, cost, penalty):
-    """Advance all positions; `last` holds one more, the row above."""
+def _take_step(form, last, older, cost, penalty):
+    """Write the next anti-diagonal over the older one."""
     for p in range(len(cost)):
-        up = last[p + 1]
-        bent = min(last[p], up) + (penalty if form.bent else 0)
-        direct = diagonal[p] if form.diagonal == 1 else diagonal[p] + cost[p]
-        last[p] = min(direct, bent) + cost[p]
-        diagonal[p] = up
+        bent = min(last[p], last[p + 1]) + (penalty if form.bent else 0)
+        direct = older[p + 1] if form.diagonal == 1 else older[p + 1] + cost[p]
+        older[p] = min(direct, bent) + cost[p]
+
+
+@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+def _take_step_of_one(form, last, older, x, y, penalty):
+    """Do so for frames of one dimension: the costs never leave the registers."""
+    for p in range(len(x)):
+        cost = abs(x[p] - y[p])
+        if form.metric == SQEUCLIDEAN:
+            cost *= cost
+        bent = min(last[p], last[p + 1]) + (penalty if form.bent else 0)
+        direct = older[p + 1] if form.diagonal == 1 else older[p + 1] + cost
+        older[p] = min(direct, bent) + cost
 
 
 @njit(nogil=True)
-def _mark(form, last, diagonal, cost, penalty, marks):
+def _mark(form, last, older, cost, penalty, won, marks):
     """Write the bits of one anti-diagonal, before the step is taken."""
-    half = len(marks) // 2
-    for byte in range(half):
-        straight, left = 0, 0
-        for bit in range(8):
-            p = 8 * byte + bit
-            bent = min(last[p], last[p + 1]) + (penalty if form.bent else 0)
-            direct = diagonal[p] if form.diagonal == 1 else diagonal[p] + cost[p]
-            straight |= (direct <= bent) << bit
-            left |= (last[p] <= last[p + 1]) << bit
-        marks[byte], marks[half + byte] = straight, left
+    rows = len(cost)
+    for p in range(rows):
+        bent = min(last[p], last[p + 1]) + (penalty if form.bent else 0)
+        direct = older[p + 1] if form.diagonal == 1 else older[p + 1] + cost[p]
+        won[p] = direct <= bent
+        won[rows + p] = last[p] <= last[p + 1]
+    eight = won.view(np.uint64)
+    for byte in range(len(marks)):
+        # Eight bytes of 0 or 1 become the eight bits of the highest byte.
+        marks[byte] = (eight[byte] * np.uint64(0x0102040810204080)) >> np.uint64(56)
