@@ -60,9 +60,8 @@ def by_strips(pair, step, window, penalty, ends, *, single=True, threads=1, shap
         return usual if shape is None else dataclasses.replace(usual, whole=False, **shape)
 
     with mock.patch.object(strips, "cut", cut):
-        return strips._find_path(
-            pair, weight, window, penalty, ends, single, threads, runtime.silent
-        )[0]
+        problem = strips.Problem(pair, weight, window, penalty, ends)
+        return strips.find_in(single, problem, threads, runtime.silent)[0]
 
 
 def along(pair, found, penalty):
@@ -109,7 +108,7 @@ def test_integers_with_ties_have_the_same_path_on_both_roads(
             pair, step, cells, penalty, ends, single=single, threads=threads, shape=shape
         )
     assert_same(pair, got, wanted, penalty)
-    total = strips.find_total(
-        pair, strips.weights_of(step_pattern(step)), cells, penalty, ends, threads, runtime.silent
-    )
+    weight = strips.weights_of(step_pattern(step))
+    problem = strips.Problem(pair, weight, cells, penalty, ends)
+    total = strips.find_total(problem, threads, runtime.silent)
     assert total == (np.inf if wanted is None else wanted.total)

@@ -127,11 +127,13 @@ def dtw(
     if weight is None:
         found = rows.find_path(pair, pattern, window, scaled, ends, anchors, accumulated, progress)
     elif not len(anchors):
-        found = strips.find_path(pair, weight, window, scaled, ends, threads, progress)
+        problem = strips.Problem(pair, weight, window, scaled, ends)
+        found = strips.find_path(problem, threads, progress)
     else:
 
         def find(piece: Comparable, cells: Window, here: Ends) -> Found | None:
-            return strips.find_path(piece, weight, cells, scaled, here, threads, progress)
+            problem = strips.Problem(piece, weight, cells, scaled, here)
+            return strips.find_path(problem, threads, progress)
 
         feasible = rows.is_feasible(window, pattern, len(y), ends, anchors)
         found = find_between(pair, window, ends, anchors, find) if feasible else None
@@ -186,7 +188,8 @@ def distance(
         return warp.cost.total + warp.cost.penalty
     pair = comparable(x, y, metric, subject)
     scaled = penalty / pair.scale
-    total = strips.find_total(pair, weight, window, scaled, CLOSED, threads, progress)
+    problem = strips.Problem(pair, weight, window, scaled, CLOSED)
+    total = strips.find_total(problem, threads, progress)
     if total == np.inf:
         raise AlignmentError(subject, _NO_PATH)
     return total * pair.scale

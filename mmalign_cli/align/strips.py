@@ -217,19 +217,9 @@ def _trace(laid: _LaidOut, column: int, progress: runtime.Progress) -> IntArray:
     return path[at:]
 
 
-def find_path(
-    pair: Comparable,
-    diagonal: int,
-    window: Window,
-    penalty: float,
-    ends: Ends,
-    threads: int,
-    progress: runtime.Progress,
-) -> Found | None:
-    """Find the path of least cost.
-
-    In float32 first, if the table is not small. Where its rounding could have led the path
-    astray, because costs are small beside the range of the values, once more in float64.
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What the strips are asked.
 
     Parameters
     ----------
@@ -242,6 +232,24 @@ def find_path(
     penalty : float
         In the pair's scale.
     ends : Ends
+    """
+
+    pair: Comparable
+    diagonal: int
+    window: Window
+    penalty: float
+    ends: Ends
+
+
+def find_path(problem: Problem, threads: int, progress: runtime.Progress) -> Found | None:
+    """Find the path of least cost.
+
+    In float32 first, if the table is not small. Where its rounding could have led the path
+    astray, because costs are small beside the range of the values, once more in float64.
+
+    Parameters
+    ----------
+    problem : Problem
     threads : int
     progress : Progress
         Told the tasks done.
@@ -251,26 +259,19 @@ def find_path(
     Found or None
         None where no path lies in the window.
     """
-    if window.n_cells > _SMALL:
-        found, unit = _find_path(pair, diagonal, window, penalty, ends, True, threads, progress)
-        if found is None or _is_exact_enough(pair.kernel, found, penalty, unit):
+    if problem.window.n_cells > _SMALL:
+        found, unit = find_in(True, problem, threads, progress)
+        if found is None or _is_exact_enough(problem, found, unit):
             return found
-    return _find_path(pair, diagonal, window, penalty, ends, False, threads, progress)[0]
+    return find_in(False, problem, threads, progress)[0]
 
 
-def _find_path(
-    pair: Comparable,
-    diagonal: int,
-    window: Window,
-    penalty: float,
-    ends: Ends,
-    single: bool,
-    threads: int,
-    progress: runtime.Progress,
+def find_in(
+    single: bool, problem: Problem, threads: int, progress: runtime.Progress
 ) -> tuple[Found | None, float]:
     """Find it in float32 or float64, and the unit of the costs that were accumulated."""
-    laid = _laid_out(pair, diagonal, window, penalty, ends, single, True)
-    at_once = laid.cut.whole and not ends.open_end
+    pair, laid = problem.pair, _laid_out(problem, single, True)
+    at_once = laid.cut.whole and not problem.ends.open_end
     if at_once:
         frames = _trace(laid, len(pair.x) - 1, progress)
         total = _end_of(laid.table)[1]
@@ -281,47 +282,33 @@ def _find_path(
         return None, laid.table.unit
     if not at_once:
         frames = _trace(laid, column, progress)
-    if ends.open_begin:
+    if problem.ends.open_begin:
         frames = _from_last_start(pair, frames)
     from mmalign_cli.kernels.strips import weigh
 
     costs, weights = np.empty((2, len(frames)))
-    weigh(pair.kernel, diagonal, pair.x, pair.y, frames, costs, weights)
+    weigh(pair.kernel, problem.diagonal, pair.x, pair.y, frames, costs, weights)
     precision = _SINGLE if single else _DOUBLE
     return Found(frames, weights, costs, total, precision), laid.table.unit
 
 
-def find_total(
-    pair: Comparable,
-    diagonal: int,
-    window: Window,
-    penalty: float,
-    ends: Ends,
-    threads: int,
-    progress: runtime.Progress,
-) -> float:
+def find_total(problem: Problem, threads: int, progress: runtime.Progress) -> float:
     """Return the least cost alone; arguments as in `find_path`.
 
     In float32 its sums are rounded tile by tile: by some 1e-6 of them, integers not at all.
     """
-    if window.n_cells > _SMALL:
-        total, unit = _find_total(pair, diagonal, window, penalty, ends, True, threads, progress)
+    pair = problem.pair
+    if problem.window.n_cells > _SMALL:
+        total, unit = _total_in(True, problem, threads, progress)
         if _frames_suffice(pair.kernel, total / unit, len(pair.x) + len(pair.y)):
             return total
-    return _find_total(pair, diagonal, window, penalty, ends, False, threads, progress)[0]
+    return _total_in(False, problem, threads, progress)[0]
 
 
-def _find_total(
-    pair: Comparable,
-    diagonal: int,
-    window: Window,
-    penalty: float,
-    ends: Ends,
-    single: bool,
-    threads: int,
-    progress: runtime.Progress,
+def _total_in(
+    single: bool, problem: Problem, threads: int, progress: runtime.Progress
 ) -> tuple[float, float]:
-    laid = _laid_out(pair, diagonal, window, penalty, ends, single, False)
+    laid = _laid_out(problem, single, False)
     _sweep(laid, threads, progress)
     return _end_of(laid.table)[1], laid.table.unit
 
@@ -345,29 +332,22 @@ class _LaidOut:
     marks: Marks
 
 
-def _laid_out(
-    pair: Comparable,
-    diagonal: int,
-    window: Window,
-    penalty: float,
-    ends: Ends,
-    single: bool,
-    keep: bool,
-) -> _LaidOut:
+def _laid_out(problem: Problem, single: bool, keep: bool) -> _LaidOut:
     """Lay a table out in float32 or float64, with room or not for what the path needs."""
     runtime.prepare_kernels()
     from mmalign_cli.kernels import lanes
     from mmalign_cli.kernels.table import lay_out
 
+    pair, window, penalty = problem.pair, problem.window, problem.penalty
     n, m = len(pair.y), len(pair.x)
     cells = _EVERYTHING if window.holds_all(n) else window
     shape = cut(window.n_cells, n, m, (single and lanes.ROWS) or PLAIN_ROWS)
-    form = _form(pair.kernel, pair.x.shape[1], diagonal, penalty > 0, single)
+    form = _form(pair.kernel, pair.x.shape[1], problem.diagonal, penalty > 0, single)
     like = _SINGLES if single else _DOUBLES
     striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
     table = lay_out(
-        pair.kernel, diagonal, *striped, like, pair.y, pair.x, cells.lo, cells.hi, penalty,
-        shape.width, shape.group, keep, ends.open_begin, ends.open_end,
+        pair.kernel, problem.diagonal, *striped, like, pair.y, pair.x, cells.lo, cells.hi, penalty,
+        shape.width, shape.group, keep, problem.ends.open_begin, problem.ends.open_end,
     )  # fmt: skip
     strips = min(shape.group, len(table.base)) if keep else 0
     marks = np.empty(strips * shape.rows * min(shape.width, n + m - 1) // 4, np.uint8)
@@ -381,16 +361,16 @@ def _from_last_start(pair: Comparable, frames: IntArray) -> IntArray:
     return frames[min(int(costly[0]) if len(costly) else first, first - 1) :]
 
 
-def _is_exact_enough(metric: int, found: Found, penalty: float, unit: float) -> bool:
+def _is_exact_enough(problem: Problem, found: Found, unit: float) -> bool:
     """Tell whether float32 can have missed the least cost by a relative 1e-6 at most.
 
     What its rounding changed along one path is known: another one can be better by twice that.
     """
-    along = found.along(penalty)
+    along = found.along(problem.penalty)
     if along == found.total:
         return True
     close = abs(along - found.total) <= 5e-7 * along
-    return close and _frames_suffice(metric, along / unit, len(found.frames))
+    return close and _frames_suffice(problem.pair.kernel, along / unit, len(found.frames))
 
 
 def _frames_suffice(metric: int, scaled: float, steps: int) -> bool:
