@@ -232,6 +232,7 @@ def main() -> None:
     """Run all cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only the cases that have a goal")
+    parser.add_argument("--dims", type=int, nargs="+", default=DIMS, help="numbers of dimensions")
     parser.add_argument("--seconds", type=float, default=6.0, help="of all programs, for a case")
     parser.add_argument("--long", action="store_true", help="also pairs of 100,000 frames")
     parser.add_argument("--output", type=Path, help="a folder for bench.json and bench.png")
@@ -242,7 +243,7 @@ def main() -> None:
     print(json.dumps(machine()))
     rates: dict[tuple[str, str, int], float] = {}
     cases = [
-        (kind, d, n) for kind in ("distance", "path") for d in DIMS for n in FRAMES
+        (kind, d, n) for kind in ("distance", "path") for d in options.dims for n in FRAMES
         if not options.quick or (kind, d, n) in GOALS
     ]  # fmt: skip
     seconds = options.seconds
