@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mmalign_cli.runtime import Progress
 
 
+_NOT_KEPT = np.empty((0, 0))
 _NO_PATH = "no warping path satisfies the window and the step pattern"
 
 
@@ -121,7 +122,7 @@ def dtw(
     window = everything(len(x), len(y)) if window is None else window
     pair = comparable(x, y, metric, subject)
     scaled = penalty / pair.scale
-    accumulated = np.full((len(x), len(y)) if keep_accumulated else (0, 0), np.inf)
+    accumulated = np.full((len(x), len(y)), np.inf) if keep_accumulated else _NOT_KEPT
     slow = keep_accumulated or pair.kernel == codes.TABLE
     weight = None if slow else _fast_weight(pattern, window, penalty, ends)
     if weight is None:

@@ -140,7 +140,7 @@ def comparable(x: FloatArray, y: FloatArray, metric: str, subject: str) -> Compa
 
     rule = metric_named(metric)
     frames: list[FloatArray] = [x, y]
-    largest = max(max(float(values.max()), -float(values.min())) for values in frames)
+    largest = max(_magnitude(values) for values in frames)
     exponent = _exponent_to_remove(largest)
     if exponent:
         frames = [np.ldexp(_double(values), -exponent) for values in frames]
@@ -163,6 +163,18 @@ def _double(values: FloatArray) -> Float64Array:
     import numpy as np
 
     return np.asarray(values, dtype=np.float64)
+
+
+def _magnitude(values: FloatArray) -> float:
+    """Return the largest value without its sign, or another one about as harmless."""
+    import math
+
+    import numpy as np
+
+    length = math.sqrt(np.vdot(values, values)) if values.flags.c_contiguous else math.inf
+    if 2.0**-60 < length < 2.0**60:
+        return length
+    return max(float(values.max()), -float(values.min()))
 
 
 def _exponent_to_remove(largest: float) -> int:

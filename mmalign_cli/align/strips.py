@@ -30,7 +30,6 @@ Marks: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 _SINGLES, _DOUBLES = np.empty(0, np.float32), np.empty(0, np.float64)
 _EVERYTHING = everything(0, 0)
-_SINGLE, _DOUBLE = 1e-6, 1e-9
 _SMALL = 2**15
 """Cells up to which float64 costs no time that matters."""
 _FRAMES_AT_ONCE = 4096
@@ -270,26 +269,41 @@ def find_in(
     single: bool, problem: Problem, threads: int, progress: runtime.Progress
 ) -> tuple[Found | None, float]:
     """Find it in float32 or float64, and the unit of the costs that were accumulated."""
-    pair, laid = problem.pair, _laid_out(problem, single, True)
-    at_once = laid.cut.whole and not problem.ends.open_end
-    if at_once:
-        frames = _trace(laid, len(pair.x) - 1, progress)
-        total = _end_of(laid.table)[1]
-    else:
-        _sweep(laid, threads, progress)
-        column, total = _end_of(laid.table)
+    pair = problem.pair
+    asked = _ask(problem, single, True)
+    if asked.cut.whole and not problem.ends.open_end:
+        return _find_at_once(problem, asked, single)
+    laid = _lay_out(asked)
+    _sweep(laid, threads, progress)
+    column, total = _end_of(laid.table)
     if total == math.inf:
         return None, laid.table.unit
-    if not at_once:
-        frames = _trace(laid, column, progress)
+    frames = _trace(laid, column, progress)
     if problem.ends.open_begin:
         frames = _from_last_start(pair, frames)
     from mmalign_cli.kernels.strips import weigh
 
     costs, weights = np.empty((2, len(frames)))
     weigh(pair.kernel, problem.diagonal, pair.x, pair.y, frames, costs, weights)
-    precision = _SINGLE if single else _DOUBLE
-    return Found(frames, weights, costs, total, precision), laid.table.unit
+    return Found(frames, weights, costs, total, _precision(single)), laid.table.unit
+
+
+def _find_at_once(problem: Problem, asked: _Asked, single: bool) -> tuple[Found | None, float]:
+    """Do so for a table of a single tile, in one call."""
+    from mmalign_cli.kernels.strips import solve
+
+    steps = len(problem.pair.x) + len(problem.pair.y) - 1
+    frames, costs, weights = np.empty((steps, 2), np.int64), np.empty(steps), np.empty(steps)
+    at, total, unit = solve(asked.form, asked.laying, asked.marks, frames, costs, weights)
+    if total == math.inf:
+        return None, unit
+    frames, costs, weights = frames[at:], costs[at:], weights[at:]
+    if problem.ends.open_begin:
+        n_before = len(frames)
+        frames = _from_last_start(problem.pair, frames)
+        costs, weights = costs[n_before - len(frames) :], weights[n_before - len(frames) :]
+        weights[0] = 1.0
+    return Found(frames, weights, costs, total * unit, _precision(single)), unit
 
 
 def find_total(problem: Problem, threads: int, progress: runtime.Progress) -> float:
@@ -305,38 +319,53 @@ def find_total(problem: Problem, threads: int, progress: runtime.Progress) -> fl
     return _total_in(False, problem, threads, progress)[0]
 
 
+def _precision(single: bool) -> float:
+    """Return the relative difference between two sums of a path's costs that rounding may make."""
+    return 1e-6 if single else 1e-9
+
+
 def _total_in(
     single: bool, problem: Problem, threads: int, progress: runtime.Progress
 ) -> tuple[float, float]:
-    laid = _laid_out(problem, single, False)
+    laid = _lay_out(_ask(problem, single, False))
     _sweep(laid, threads, progress)
     return _end_of(laid.table)[1], laid.table.unit
 
 
 @dataclass(frozen=True, eq=False)
-class _LaidOut:
-    """A table and how it is cut.
+class _Asked:
+    """What the kernels are asked.
 
     Parameters
     ----------
     form : Form
-    table : Table
     cut : Cut
+    laying : tuple
+        The arguments of `mmalign_cli.kernels.table.lay_out`.
     marks : ndarray, uint8
         Room for the winners of one group and width.
     """
 
     form: Form
-    table: Table
     cut: Cut
+    laying: tuple[Any, ...]
     marks: Marks
 
 
-def _laid_out(problem: Problem, single: bool, keep: bool) -> _LaidOut:
-    """Lay a table out in float32 or float64, with room or not for what the path needs."""
+@dataclass(frozen=True, eq=False)
+class _LaidOut:
+    """A table laid out, and what it was asked for."""
+
+    form: Form
+    cut: Cut
+    marks: Marks
+    table: Table
+
+
+def _ask(problem: Problem, single: bool, keep: bool) -> _Asked:
+    """Prepare to lay a table out in float32 or float64, with room or not for a path's needs."""
     runtime.prepare_kernels()
     from mmalign_cli.kernels import lanes
-    from mmalign_cli.kernels.table import lay_out
 
     pair, window, penalty = problem.pair, problem.window, problem.penalty
     n, m = len(pair.y), len(pair.x)
@@ -345,13 +374,19 @@ def _laid_out(problem: Problem, single: bool, keep: bool) -> _LaidOut:
     form = _form(pair.kernel, pair.x.shape[1], problem.diagonal, penalty > 0, single)
     like = _SINGLES if single else _DOUBLES
     striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
-    table = lay_out(
+    laying = (
         pair.kernel, problem.diagonal, *striped, like, pair.y, pair.x, cells.lo, cells.hi, penalty,
         shape.width, shape.group, keep, problem.ends.open_begin, problem.ends.open_end,
     )  # fmt: skip
-    strips = min(shape.group, len(table.base)) if keep else 0
+    strips = min(shape.group, -(-n // shape.rows)) if keep else 0
     marks = np.empty(strips * shape.rows * min(shape.width, n + m - 1) // 4, np.uint8)
-    return _LaidOut(form, table, shape, marks)
+    return _Asked(form, shape, laying, marks)
+
+
+def _lay_out(asked: _Asked) -> _LaidOut:
+    from mmalign_cli.kernels.table import lay_out
+
+    return _LaidOut(asked.form, asked.cut, asked.marks, lay_out(*asked.laying))
 
 
 def _from_last_start(pair: Comparable, frames: IntArray) -> IntArray:

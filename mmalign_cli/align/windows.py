@@ -42,6 +42,8 @@ class Window:
     @property
     def n_cells(self) -> int:
         """Number of cells in the ranges."""
+        if self.full:
+            return len(self.hi) * int(self.hi[0]) if len(self.hi) else 0
         return int((self.hi - self.lo).sum())
 
     def holds_all(self, m: int) -> bool:

@@ -28,7 +28,7 @@ from numba import njit
 
 from mmalign_cli.kernels import lanes
 from mmalign_cli.kernels.sweep import sweep
-from mmalign_cli.kernels.table import aligned, copy, cost_between, slot
+from mmalign_cli.kernels.table import aligned, copy, cost_between, lay_out, slot
 
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
 
@@ -231,3 +231,37 @@ def weigh(metric, diagonal, reference, query, path, costs, weights):
         costs[t] = cost_between(metric, reference[i], query[j])
         straight = t > 0 and path[t - 1, 0] < i and path[t - 1, 1] < j
         weights[t] = diagonal if straight else 1.0
+
+
+@njit(nogil=True, cache=True)
+def solve(form, laying, marks, path, costs, weights):
+    """Find the path of a table that is a single tile, without a way back to Python in between.
+
+    Parameters
+    ----------
+    form : Form
+    laying : tuple
+        The arguments of `mmalign_cli.kernels.table.lay_out`; the end is closed.
+    marks : ndarray, uint8
+        Room for the winners.
+    path : ndarray, shape (n + m - 1, 2), int64
+        Receives column and row of the path's cells in its last rows.
+    costs, weights : ndarray, shape (n + m - 1,), float64
+        Receive, there too, what `weigh` says of them.
+
+    Returns
+    -------
+    at : int
+        The first row that is written.
+    total : float
+        The programme's own cost, in units of `unit`.
+    unit : float
+    """
+    table = lay_out(*laying)
+    at = trace(
+        form, table, marks, table.n_rows - 1, table.n_columns - 1, path, len(path), len(marks) * 4
+    )[2]
+    total = np.float64(table.states[-1, table.last_slot]) + table.offsets[-1]
+    metric, diagonal, query, reference = laying[0], laying[1], laying[5], laying[6]
+    weigh(metric, diagonal, reference, query, path[at:], costs[at:], weights[at:])
+    return at, total, table.unit
