@@ -26,7 +26,7 @@ from mmalign_cli.align.correlation import (
 )
 from mmalign_cli.align.joint import MATCHED, UNRELATED, align_jointly
 from mmalign_cli.align.outliers import without_outliers
-from mmalign_cli.align.plan import is_chancy, plan_for
+from mmalign_cli.align.schedule import is_chancy, plan_for
 from mmalign_cli.align.starts import Alternation, bent_lines, is_new, pair_starts, stars
 from mmalign_cli.align.takes import lay_out
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds

@@ -18,7 +18,7 @@ from mmalign_cli.align import starts, warps
 from mmalign_cli.align.climb import Climb, Stage, climb, objective
 from mmalign_cli.align.correlation import Linear, common_space, total_correlation
 from mmalign_cli.align.outliers import without_outliers
-from mmalign_cli.align.plan import Plan, plan_for
+from mmalign_cli.align.schedule import Plan, plan_for
 from mmalign_cli.align.takes import Takes, lay_out
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.model import Float64Array, FloatArray, IntArray
@@ -103,7 +103,7 @@ def align_jointly(
         Whether sequences may be left unmatched before and after.
     leading : (int, int, int), optional
         How many canonical correlations count, stage by stage. By default all, or few where the
-        dimensions are many for the frames that there are: `mmalign_cli.align.plan`.
+        dimensions are many for the frames that there are: `mmalign_cli.align.schedule`.
     iterations : int
         Of L-BFGS a stage, at most.
     seed : int
