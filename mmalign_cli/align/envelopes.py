@@ -21,7 +21,6 @@ from mmalign_cli.model import Float64Array, FloatArray, IntArray
 PENALTIES = (1.0, 0.3, 3.0, 0.1)
 WINDOWS = (0.25, 0.1)
 _PIECES = 32
-_COMPONENTS = 8
 
 
 def speed(frames: Float64Array) -> Float64Array:
@@ -29,7 +28,7 @@ def speed(frames: Float64Array) -> Float64Array:
 
     Columns are not scaled: a marker at rest is to weigh less than one that moves.
     """
-    return np.asarray(np.gradient(frames, axis=0)[:, :]).__pow__(2).mean(axis=1) ** 0.25
+    return np.asarray((np.gradient(frames, axis=0) ** 2).mean(axis=1) ** 0.25)
 
 
 def level(frames: Float64Array) -> Float64Array:
@@ -77,9 +76,7 @@ def envelope_starts(takes: Sequence[Sequence[FloatArray]]) -> Iterator[Float64Ar
         Frames in their own units.
     """
     frames = [[np.asarray(part, dtype=np.float64) for part in take] for take in takes]
-    columns = [
-        [[standardized(kind(part)) for kind in KINDS] for part in take] for take in frames
-    ]
+    columns = [[[standardized(kind(part)) for kind in KINDS] for part in take] for take in frames]
     for first, second in product(range(len(KINDS)), repeat=2):
         for penalty, window in product(PENALTIES, WINDOWS):
             paths = [envelope_path(x[first], y[second], penalty, window) for x, y in columns]
