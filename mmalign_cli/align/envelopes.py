@@ -7,7 +7,7 @@ sensors that have no column in common, which is near enough for the joint aligne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -67,8 +67,11 @@ def envelope_path(
         return None
 
 
-def envelope_starts(takes: Sequence[Sequence[FloatArray]]) -> Iterator[Float64Array]:
-    """Yield warps (n_takes, 2, K + 1) of two sensors: both kinds of each, penalties and windows.
+def envelope_starts(takes: Sequence[Sequence[FloatArray]]) -> list[Float64Array]:
+    """Return warps (n_takes, 2, K + 1) of two sensors for several penalties and windows.
+
+    Of each sensor that kind of envelope is taken with which the two correlate most along their
+    path at penalty 1 within a quarter of the length, over all takes; that start is the first.
 
     Parameters
     ----------
@@ -76,15 +79,34 @@ def envelope_starts(takes: Sequence[Sequence[FloatArray]]) -> Iterator[Float64Ar
         Frames in their own units.
     """
     frames = [[np.asarray(part, dtype=np.float64) for part in take] for take in takes]
-    columns = [[[standardized(kind(part)) for kind in KINDS] for part in take] for take in frames]
-    for first, second in product(range(len(KINDS)), repeat=2):
-        for penalty, window in product(PENALTIES, WINDOWS):
-            paths = [envelope_path(x[first], y[second], penalty, window) for x, y in columns]
-            yield np.stack([_warp(p, t) for p, t in zip(paths, frames, strict=True)])
+    trials = []
+    for kinds in product(KINDS, repeat=2):
+        pairs = [
+            [standardized(kind(part)) for kind, part in zip(kinds, take, strict=True)]
+            for take in frames
+        ]
+        trials.append((_agreement(pairs), pairs))
+    pairs = max(trials, key=lambda trial: trial[0])[1]
+    return [
+        np.stack([_warp(envelope_path(x, y, penalty, window), x, y) for x, y in pairs])
+        for penalty, window in product(PENALTIES, WINDOWS)
+    ]
 
 
-def _warp(path: IntArray | None, take: Sequence[Float64Array]) -> Float64Array:
+def _agreement(pairs: Sequence[Sequence[Float64Array]]) -> float:
+    """Return the mean correlation of envelopes along their paths."""
+    found = []
+    for x, y in pairs:
+        path = envelope_path(x, y, PENALTIES[0], WINDOWS[0])
+        if path is not None:
+            along = np.hstack([x[path[:, 0]], y[path[:, 1]]])
+            along = along - along.mean(axis=0)
+            size = np.sqrt((along**2).sum(axis=0).prod())
+            found.append(float(along.prod(axis=1).sum() / (size or 1.0)))
+    return float(np.mean(found)) if found else 0.0
+
+
+def _warp(path: IntArray | None, x: Float64Array, y: Float64Array) -> Float64Array:
     if path is None:
-        return warps.straight(len(take), _PIECES)
-    lengths = np.array([len(part) for part in take])
-    return warps.from_path(path.astype(np.float64), lengths, _PIECES)
+        return warps.straight(2, _PIECES)
+    return warps.from_path(path.astype(np.float64), np.array([len(x), len(y)]), _PIECES)

@@ -24,6 +24,7 @@ from mmalign_cli.align.schedule import (
     Plan,
     is_chancy,
     is_noisy,
+    is_scarce,
     leading_of,
     leading_plan,
     plan_for,
@@ -77,7 +78,8 @@ class Joint:
         What was correlated in place of the frames as given, of noisy sensors: then the projections
         are of these, `projections[i](views[i](frames))`.
     leading : int or None
-        How many correlations counted at last; None: all.
+        How many correlations counted at last; None: all; 0: none, as the frames are too few to
+        learn maps from, and the warps are those of the activity envelopes.
     """
 
     knots: Float64Array
@@ -176,7 +178,10 @@ def _of_sensors(
     """Align two noisy sensors: their views, from their activity envelopes."""
     views = tuple(view_of(parts) for parts in zip(*sequences, strict=True))
     takes = lay_out([[v(part) for v, part in zip(views, take, strict=True)] for take in sequences])
-    pool = list(envelope_starts(sequences))
+    pool = envelope_starts(sequences)
+    if leading is None and is_scarce(takes):
+        kept = Climb(pool[0], converged=True)
+        return replace(_finished(takes, _Found(kept, 1)), views=views, leading=0)
     rough = _Search(takes, _told(leading_plan(takes, (1, 3, 5)), changed), progress)
     if leading is None:
         leading = leading_of(_gains_along(takes, rough.likeliest(pool)))

@@ -15,6 +15,7 @@ _LEAST_PIECES = 8
 _LEADING_RIDGE = 0.1
 _WORTH_NATS = 0.25
 _CLEAN = 0.98
+_LEAST_FRAMES_A_DIM = 10
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,12 @@ def is_chancy(takes: Takes) -> bool:
     n_dims = sum(takes.dims)
     n_frames = min(int(track.lengths.sum()) for track in takes.tracks)
     return n_dims > _FEW_DIMS and n_frames < _FRAMES_A_DIM * n_dims
+
+
+def is_scarce(takes: Takes) -> bool:
+    """Tell whether the frames are too few to learn any map of noisy sensors: ten a dimension."""
+    frames = min(int(track.lengths.sum()) for track in takes.tracks)
+    return frames < _LEAST_FRAMES_A_DIM * sum(takes.dims)
 
 
 def is_noisy(correlations: Float64Array) -> bool:

@@ -197,14 +197,14 @@ def _verify(pair: Pair, found: Found) -> None:
     """Check the path; the joint algorithm's open ends may leave out frames of either stream."""
     n, m = len(pair.x), len(pair.y)
     frames, ends = found.warp.frames, pair.settings.ends
-    if found.line is not None and (ends.open_begin or ends.open_end):
+    if found.joint is not None and (ends.open_begin or ends.open_end):
         frames = frames - frames[0]
         n, m = (int(k) + 1 for k in frames[-1])
     warp = replace(found.warp, frames=frames)
     verify_warp(warp, step_pattern("symmetric1"), everything(n, m), ends, n, m)
 
 
-def _maps_of(
+def maps_of(
     path: WarpingPath, line: Float64Array | None, streams: Sequence[Stream]
 ) -> tuple[TimeMap, ...]:
     """Return the time map: of the continuous warp, where there is one, else of the path."""
@@ -220,12 +220,13 @@ def _alignment(
 ) -> Alignment:
     path = path_of(warp.frames, streams)
     names = [s.name for s in streams]
+    line = None if found.joint is None else found.joint.frames(0)
     return Alignment(
         method="ctw",
         parameters=_parameters(settings, pair, found),
         streams=tuple(s.info() for s in streams),
         path=path,
-        time_maps=_maps_of(path, found.line, streams),
+        time_maps=maps_of(path, line, streams),
         cost=warp.cost,
         optimizer={
             "iterations": len(found.objective),
@@ -280,7 +281,8 @@ def _verdict(pair: Pair, found: Found, settings: CtwSettings) -> Mapping[str, An
         null = replace(pair, y=query, settings=quiet)
         return max(c.evidence for c in ctw.candidates(null, ctw.starts_of(null)))
 
-    return judge(found.evidence, found.gains, search, pair.y, settings.seed)
+    query = [y for _, y in pair.takes()]
+    return judge(found.evidence, found.gains, search, query, settings.seed)
 
 
 def _posterior(
