@@ -11,6 +11,7 @@ import numpy as np
 from mmalign_cli import runtime
 from mmalign_cli.align import anneal, ctw, joint_ctw
 from mmalign_cli.align.choices import DEFAULT_ALGORITHM
+from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.coupling import Expectation, draw_paths, posterior_of
 from mmalign_cli.align.ctw import Found, Pair, Settings
 from mmalign_cli.align.dtw import Warp, bytes_needed, dtw
@@ -179,7 +180,7 @@ def align_ctw(
         warp = replace(warp, accumulated=table.accumulated)
     _verify(pair, found)
     posterior = _posterior(latents, warp, settings) if settings.coupling == "soft" else None
-    verdict = _verdict(pair, found, settings)
+    verdict = verdict_of(pair, found, settings)
     alignment = _alignment(streams, settings, pair, found, warp)
     confidence = {
         **verdict,
@@ -187,7 +188,7 @@ def align_ctw(
         "posterior": _intervals(posterior, reference),
     }
     doubt = warning_of(verdict)
-    warnings = (*alignment.warnings, *_unsettled(found), *([] if doubt is None else [doubt]))
+    warnings = (*alignment.warnings, *unsettled(found), *([] if doubt is None else [doubt]))
     return Result(
         replace(alignment, confidence=confidence, warnings=warnings), warp, latents, posterior
     )
@@ -219,32 +220,41 @@ def _alignment(
     streams: Sequence[Stream], settings: CtwSettings, pair: Pair, found: Found, warp: Warp
 ) -> Alignment:
     path = path_of(warp.frames, streams)
-    names = [s.name for s in streams]
     line = None if found.joint is None else found.joint.frames(0)
     return Alignment(
         method="ctw",
-        parameters=_parameters(settings, pair, found),
+        parameters=parameters_of(settings, pair, found),
         streams=tuple(s.info() for s in streams),
         path=path,
         time_maps=maps_of(path, line, streams),
         cost=warp.cost,
-        optimizer={
-            "iterations": len(found.objective),
-            "converged": found.ending in ("converged", "joined"),
-            "objective": list(found.objective),
-            "starts": found.starts,
-            "chosen_start": found.start,
-            "ending": found.ending,
-        },
-        projections=tuple(
-            {"stream": name, "mean": f.mean.tolist(), "weights": f.weights.tolist()}
-            for name, f in zip(names, found.maps.after(pair.bases).maps, strict=True)
-        ),
+        optimizer=optimizer_of(found),
+        projections=projections_of([s.name for s in streams], found.maps.after(pair.bases).maps),
         warnings=stream_warnings(streams),
     )
 
 
-def _parameters(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[str, Any]:
+def optimizer_of(found: Found) -> Mapping[str, Any]:
+    """Return how the search went, for the document."""
+    return {
+        "iterations": len(found.objective),
+        "converged": found.ending in ("converged", "joined"),
+        "objective": list(found.objective),
+        "starts": found.starts,
+        "chosen_start": found.start,
+        "ending": found.ending,
+    }
+
+
+def projections_of(names: Sequence[str], maps: Sequence[Linear]) -> tuple[Mapping[str, Any], ...]:
+    """Return the linear maps of the streams, for the document."""
+    return tuple(
+        {"stream": name, "mean": f.mean.tolist(), "weights": f.weights.tolist()}
+        for name, f in zip(names, maps, strict=True)
+    )
+
+
+def parameters_of(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[str, Any]:
     """Return the parameters that took part, for the document; what was chosen in their place."""
     parameters: dict[str, Any] = {
         "algorithm": settings.algorithm,
@@ -259,11 +269,14 @@ def _parameters(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[str,
         parameters |= {name: getattr(settings, name) for name in ("init", "starts", "tol")}
     if settings.max_iter is not None:
         parameters["max_iter"] = settings.max_iter
+    if found.joint is not None and found.joint.leading is not None:
+        parameters["leading"] = found.joint.leading
     flags = ("robust", "open_begin", "open_end")
     return parameters | {name: True for name in flags if getattr(settings, name)}
 
 
-def _unsettled(found: Found) -> list[str]:
+def unsettled(found: Found) -> list[str]:
+    """Return a warning where the rounds did not come to an end."""
     if found.ending == "cycle":
         return ["the rounds run in a circle: of its paths the one of most evidence was taken"]
     if found.ending == "max-iter":
@@ -271,7 +284,7 @@ def _unsettled(found: Found) -> list[str]:
     return []
 
 
-def _verdict(pair: Pair, found: Found, settings: CtwSettings) -> Mapping[str, Any]:
+def verdict_of(pair: Pair, found: Found, settings: CtwSettings) -> Mapping[str, Any]:
     """Compare with what the same alternation finds where there is nothing to be found."""
     quiet = replace(
         pair.settings, dims=float(len(found.maps.correlations)), init="uniform", starts=None
