@@ -81,7 +81,7 @@ def action(data: Path, number: int) -> list[Case]:
 
 
 def actions(data: Path, share: float) -> Iterable[tuple[str, Floats, str]]:
-    """Skeletons to inertial sensors: all takes of an action together, and each by itself."""
+    """Align skeletons with inertial sensors: an action's takes together, and each by itself."""
     sets = [action(data, number) for number in ACTIONS[: max(1, round(share * len(ACTIONS)))]]
     takes = [case for cases in sets for case in cases]
     straight = np.linspace(0.0, 1.0, FRAMES)
@@ -94,7 +94,7 @@ def actions(data: Path, share: float) -> Iterable[tuple[str, Floats, str]]:
 
 
 def confidence(data: Path, share: float) -> Iterable[tuple[str, Floats, str]]:
-    """How often the command says that there is no evidence, for one take by itself."""
+    """Count how often the command says that there is no evidence, for one take by itself."""
     numbers = ACTIONS[: max(1, round(share * len(ACTIONS)))]
     supported, errors = [], []
     for case in (one for number in numbers for one in action(data, number)[:2]):
@@ -112,7 +112,7 @@ def confidence(data: Path, share: float) -> Iterable[tuple[str, Floats, str]]:
 
 
 def gait(data: Path, share: float) -> Iterable[tuple[str, Floats, str]]:
-    """A foot's inertial sensor to its markers, windows of ten seconds."""
+    """Align a foot's inertial sensor with its markers, in windows of ten seconds."""
     for strength in (0.3, 0.5):
         cases = list(walks(data, strength, max(1, round(share * CASES))))
         to_ms = 1000 * WINDOW_S

@@ -157,7 +157,7 @@ def test_takes_of_other_dimensions(run, made):
     )
     done = run("ctw", "--takes", "t.csv", "-o", "out")
     assert done.code == 3
-    assert "line 3 column a: 6 dimensions, take x has 4" in done.stderr
+    assert "line 3 column a: 8 dimensions, take x has 6" in done.stderr
     assert not (made / "out").exists()
 
 
@@ -230,7 +230,7 @@ def test_faults_of_a_model(run, made):
     (made / "t.csv").write_text("id,a,b\nx,made/take01/stream2.csv,made/take01/stream1.csv\n")
     done = run("ctw", "--takes", "t.csv", "--model", "maps.npz")
     assert done.code == 3
-    assert "take x: a has 6 dimensions, maps.npz 4" in done.stderr
+    assert "take x: a has 8 dimensions, maps.npz 6" in done.stderr
 
 
 @pytest.mark.parametrize(
