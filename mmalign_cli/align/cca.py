@@ -260,12 +260,17 @@ def held_out_gains(folds: Sequence[Moments], ridge: float = 0.0) -> Float64Array
     ndarray, shape (d,)
         Mean over the folds.
     """
+    return np.asarray(fold_gains(folds, ridge).mean(axis=0))
+
+
+def fold_gains(folds: Sequence[Moments], ridge: float = 0.0) -> Float64Array:
+    """Return the gains of `held_out_gains` fold by fold, (n_folds, d)."""
     gains = []
     for k, held in enumerate(folds):
         rest = reduce(Moments.__add__, [f for i, f in enumerate(folds) if i != k])
         gains.append(_gains(cca(rest, ridge), rest, held))
     dims = min(len(g) for g in gains)
-    return np.asarray(np.mean([g[:dims] for g in gains], axis=0))
+    return np.array([g[:dims] for g in gains])
 
 
 def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:

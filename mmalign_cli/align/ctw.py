@@ -9,7 +9,7 @@ the maps of one part of the path are worth on the other, never by the correlatio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,10 +27,11 @@ from mmalign_cli.align.cca import (
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.dtw import Warp, dtw
 from mmalign_cli.align.first_paths import STARTS, Start, within
+from mmalign_cli.align.joint import Joint
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.problem import CLOSED, Ends
 from mmalign_cli.errors import InputError
-from mmalign_cli.model import Float64Array, FloatArray, IntArray
+from mmalign_cli.model import Cost, Float64Array, FloatArray, IntArray
 from mmalign_cli.runtime import Progress
 
 CANDIDATE_DIMS = (1, 2, 3, 5, 8, 12)
@@ -107,8 +108,9 @@ class Found:
         How it stopped: see `mmalign_cli.align.alternate.Descent`.
     starts : int
         How many were compared.
-    line : ndarray, shape (k, 2), or None
-        The continuous warp in fractions of a frame, where there is one.
+    joint : Joint or None
+        What the joint aligner found, where that was asked: continuous warps, and maps of what it
+        correlated.
     total_correlation : float or None
         In nats, where that was maximised.
     """
@@ -121,7 +123,7 @@ class Found:
     objective: tuple[float, ...]
     ending: str
     starts: int
-    line: Float64Array | None = None
+    joint: Joint | None = None
     total_correlation: float | None = None
 
 
@@ -140,6 +142,11 @@ class Pair:
         From the streams' own frames to `x` and `y`.
     subject : str
         Names the pair in messages.
+    raw : tuple of ndarray, shape (n, d)
+        The streams' own columns.
+    lengths : ndarray, shape (n_takes, 2), or None
+        Frames of each take where there are several, their frames end to end; a path then goes
+        from the last frames of one take to the first of the next.
     """
 
     x: Float64Array
@@ -147,7 +154,9 @@ class Pair:
     ridge: float
     settings: Settings
     bases: tuple[Linear, Linear]
+    raw: tuple[Float64Array, Float64Array]
     subject: str = "ctw"
+    lengths: IntArray | None = None
 
     def project(self, path: IntArray, dims: int | None = None) -> Canonical:
         """Return the maps that correlate most along a path, to all dimensions by default."""
@@ -162,13 +171,53 @@ class Pair:
     def warp(self, maps: Canonical) -> Warp:
         """Return the DTW path of the projected streams."""
         first, second = maps.maps
-        return dtw(
-            first(self.x),
-            second(self.y),
-            ends=self.settings.ends,
-            threads=runtime.threads(),
-            subject=self.subject,
-        )
+        warps = [
+            dtw(
+                first(x),
+                second(y),
+                ends=self.settings.ends,
+                threads=runtime.threads(),
+                subject=self.subject,
+            )
+            for x, y in self.takes()
+        ]
+        if self.lengths is None:
+            return warps[0]
+        total = sum(w.cost.total for w in warps)
+        frames = self.joined([w.frames for w in warps])
+        programme = sum(w.programme_total for w in warps)
+        precision = max(w.precision for w in warps)
+        cost = Cost(total, total / len(frames))
+        return Warp(frames, np.ones(len(frames)), cost, programme, precision)
+
+    def takes(self) -> list[tuple[Float64Array, Float64Array]]:
+        """Return the frames of each take."""
+        return self._by_take(self.x, self.y)
+
+    def raw_takes(self) -> list[tuple[Float64Array, Float64Array]]:
+        """Return the streams' own columns in each take."""
+        return self._by_take(*self.raw)
+
+    def _by_take(self, x: Float64Array, y: Float64Array) -> list[tuple[Float64Array, Float64Array]]:
+        if self.lengths is None:
+            return [(x, y)]
+        cuts = np.cumsum(self.lengths, axis=0)[:-1]
+        return list(zip(np.split(x, cuts[:, 0]), np.split(y, cuts[:, 1]), strict=True))
+
+    def joined(self, paths: Sequence[IntArray]) -> IntArray:
+        """Return the path of all takes, end to end, of the paths of each."""
+        if self.lengths is None:
+            return paths[0]
+        firsts = np.cumsum(self.lengths, axis=0) - self.lengths
+        return np.concatenate([p + first for p, first in zip(paths, firsts, strict=True)])
+
+    def parted(self, path: IntArray) -> list[IntArray]:
+        """Return the paths of each take, of the path of all."""
+        if self.lengths is None:
+            return [path]
+        ends = np.cumsum(self.lengths, axis=0)
+        parts = np.split(path, np.searchsorted(path[:, 0], ends[:-1, 0]))
+        return [p - (e - n) for p, e, n in zip(parts, ends, self.lengths, strict=True)]
 
     def gains(self, path: IntArray) -> Float64Array:
         """Return the held-out gain of each dimension along a path."""
@@ -222,21 +271,39 @@ def prepare(x: FloatArray, y: FloatArray, settings: Settings, subject: str = "ct
     InputError
         If a stream is too short, or constant.
     """
-    frames = [np.asarray(v, dtype=np.float64) for v in (x, y)]
-    for values in frames:
-        if len(values) < _LEAST_FRAMES:
-            what = f"{len(values)} frames: too few to correlate"
+    return replace(prepare_takes([(x, y)], settings, [subject]), lengths=None)
+
+
+def prepare_takes(
+    takes: Sequence[tuple[FloatArray, FloatArray]], settings: Settings, subjects: Sequence[str]
+) -> Pair:
+    """Return two streams of several takes, which share their maps, as the alternation takes them.
+
+    Raises
+    ------
+    InputError
+        If a stream is too short, or constant in all takes.
+    """
+    parts = [[np.asarray(v, dtype=np.float64) for v in take] for take in takes]
+    for take, subject in zip(parts, subjects, strict=True):
+        if (shortest := min(map(len, take))) < _LEAST_FRAMES:
+            what = f"{shortest} frames: too few to correlate"
             raise InputError(subject, what, f"streams need at least {_LEAST_FRAMES} frames")
-        if (values == values[0]).all():
-            raise InputError(subject, "every column of a stream is constant: nothing to align")
     if settings.robust:
-        frames = [without_outliers(v) for v in frames]
+        parts = [[without_outliers(v) for v in take] for take in parts]
+    frames = [np.concatenate(stream) for stream in zip(*parts, strict=True)]
+    if any((values == values[0]).all() for values in frames):
+        what = "every column of a stream is constant: nothing to align"
+        raise InputError(subjects[0], what)
     ridge = settings.ridge
     if ridge is None:
         scarce = any(len(v) < _FEW_FRAMES * v.shape[1] for v in frames)
         ridge = _LITTLE_DATA_RIDGE if scarce else 0.0
     first, second = (principal(v, _MOST_COLUMNS) for v in frames)
-    return Pair(first(frames[0]), second(frames[1]), ridge, settings, (first, second), subject)
+    lengths = np.array([[len(v) for v in take] for take in parts])
+    x, y = first(frames[0]), second(frames[1])
+    raw = (frames[0], frames[1])
+    return Pair(x, y, ridge, settings, (first, second), raw, subjects[0], lengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +338,10 @@ def candidate(pair: Pair, start: str, descent: Descent[Canonical]) -> Candidate:
 def starts_of(pair: Pair) -> list[Start]:
     """Return the starts that the settings ask for; with open ends in parts of the reference too."""
     settings, n = pair.settings, len(pair.x)
-    starts = STARTS[settings.init](pair.x, pair.y)[: settings.starts]
+    of_takes = [{s.name: s.path for s in STARTS[settings.init](x, y)} for x, y in pair.takes()]
+    names = [name for name in of_takes[0] if all(name in found for found in of_takes)]
+    starts = [Start(name, pair.joined([found[name] for found in of_takes])) for name in names]
+    starts = starts[: settings.starts]
     low = _SKIPPED if settings.ends.open_begin else 0.0
     high = 1.0 - _SKIPPED if settings.ends.open_end else 1.0
     parts = {(low, 1.0), (0.0, high), (low, high)} - {(0.0, 1.0)}

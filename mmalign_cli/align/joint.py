@@ -15,10 +15,21 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align import starts, warps
-from mmalign_cli.align.climb import Climb, Stage, climb, objective
+from mmalign_cli.align.cca import folds_of, held_out_gains
+from mmalign_cli.align.climb import Climb, Settings, Stage, climb, objective
 from mmalign_cli.align.correlation import Linear, common_space, total_correlation
+from mmalign_cli.align.envelopes import envelope_starts
 from mmalign_cli.align.outliers import without_outliers
-from mmalign_cli.align.schedule import Plan, plan_for
+from mmalign_cli.align.schedule import (
+    Plan,
+    is_chancy,
+    is_noisy,
+    is_scarce,
+    leading_of,
+    leading_plan,
+    plan_for,
+)
+from mmalign_cli.align.sensors import View, view_of
 from mmalign_cli.align.takes import Takes, lay_out
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.model import Float64Array, FloatArray, IntArray
@@ -27,6 +38,8 @@ from mmalign_cli.runtime import Progress
 _RIDGE = 1e-4
 _REFINED, _FINISHED = 8, 2
 _ALL_CENTRES = 4
+_SENSOR_RIDGE = 0.1
+_SENSORS_REFINED = 3
 
 MATCHED, UNRELATED = 6.9, 2.4
 """Evidence in nats from which one take of linear sensors is matched, and up to which it is not."""
@@ -60,7 +73,13 @@ class Joint:
     starts : int
         How many starts were compared.
     chosen_start : int
-        Which of them won; 0 is the straight line.
+        Which of them won; 0 is the straight line, but among envelopes.
+    views : tuple of View, or None
+        What was correlated in place of the frames as given, of noisy sensors: then the projections
+        are of these, `projections[i](views[i](frames))`.
+    leading : int or None
+        How many correlations counted at last; None: all; 0: none, as the frames are too few to
+        learn maps from, and the warps are those of the activity envelopes.
     """
 
     knots: Float64Array
@@ -74,6 +93,13 @@ class Joint:
     objective: tuple[float, ...]
     starts: int
     chosen_start: int
+    views: tuple[View, ...] | None = None
+    leading: int | None = None
+
+    def latents(self, index: int, frames: FloatArray) -> Float64Array:
+        """Map frames (n, d) of sequence `index` to the common space, (n, k)."""
+        seen = frames if self.views is None else self.views[index](frames)
+        return self.projections[index](np.asarray(seen, dtype=np.float64))
 
     def frames(self, take: int) -> Float64Array:
         """Return the knots of one take in fractional frames, (K + 1, m)."""
@@ -102,8 +128,10 @@ def align_jointly(
     ends : OpenEnds
         Whether sequences may be left unmatched before and after.
     leading : (int, int, int), optional
-        How many canonical correlations count, stage by stage. By default all, or few where the
-        dimensions are many for the frames that there are: `mmalign_cli.align.schedule`.
+        Take two sequences for noisy sensors, of which so many correlations count, stage by stage.
+        By default those that turn out to be noisy, or have many dimensions for their frames, are
+        taken for such, and how many count is found on held-out frames:
+        `mmalign_cli.align.schedule`.
     iterations : int
         Of L-BFGS a stage, at most.
     seed : int
@@ -123,11 +151,51 @@ def align_jointly(
     if robust:
         sequences = [[without_outliers(frames) for frames in take] for take in sequences]
     takes = lay_out(sequences)
-    plan = plan_for(takes, leading)
-    settings = replace(plan.settings, robust=robust, ends=ends, iterations=iterations)
+    changed = Settings(robust=robust, ends=ends, iterations=iterations)
+    may_be_sensors = len(takes.tracks) == 2 and ends == CLOSED_ENDS
     with runtime.one_algebra_thread():
-        found = _Search(takes, replace(plan, settings=settings), progress).best(seed)
-        return _finished(takes, found)
+        if may_be_sensors and (leading is not None or is_chancy(takes)):
+            return _of_sensors(sequences, leading, changed, progress)
+        plan = _told(plan_for(takes), changed)
+        found = _finished(takes, _Search(takes, plan, progress).best(seed))
+        if may_be_sensors and is_noisy(found.correlations):
+            return _of_sensors(sequences, leading, changed, progress)
+        return found
+
+
+def _told(plan: Plan, changed: Settings) -> Plan:
+    """Return a plan with what the caller may change."""
+    told = {name: getattr(changed, name) for name in ("robust", "ends", "iterations")}
+    return replace(plan, settings=replace(plan.settings, **told))
+
+
+def _of_sensors(
+    sequences: Sequence[Sequence[FloatArray]],
+    leading: tuple[int, int, int] | None,
+    changed: Settings,
+    progress: Progress,
+) -> Joint:
+    """Align two noisy sensors: their views, from their activity envelopes."""
+    views = tuple(view_of(parts) for parts in zip(*sequences, strict=True))
+    takes = lay_out([[v(part) for v, part in zip(views, take, strict=True)] for take in sequences])
+    pool = envelope_starts(sequences)
+    if leading is None and is_scarce(takes):
+        kept = Climb(pool[0], converged=True)
+        return replace(_finished(takes, _Found(kept, 1)), views=views, leading=0)
+    rough = _Search(takes, _told(leading_plan(takes, (1, 3, 5)), changed), progress)
+    if leading is None:
+        leading = leading_of(_gains_along(takes, rough.likeliest(pool)))
+    search = _Search(takes, _told(leading_plan(takes, leading), changed), progress)
+    found = _finished(takes, search.from_envelopes(pool))
+    return replace(found, views=views, leading=leading[-1])
+
+
+def _gains_along(takes: Takes, knots: Float64Array) -> Float64Array:
+    """Return the held-out gain of each canonical correlation along warps of two sequences."""
+    samples = takes.along(knots)
+    sets = [samples.values[:, block] for block in samples.blocks]
+    steps = np.arange(len(samples.values))
+    return held_out_gains(folds_of(sets, np.column_stack([steps, steps])), _SENSOR_RIDGE)
 
 
 def _finished(takes: Takes, found: _Found) -> Joint:
@@ -175,6 +243,18 @@ class _Search:
             return self._best_of(starts.pair_starts(self._takes, self._plan.settings.ends), True)
         pool = starts.many_starts(self._takes, seed)
         return self._best_of([pool[0], *self._stars(), *pool[1:]], False)
+
+    def likeliest(self, pool: Sequence[Float64Array]) -> Float64Array:
+        """Return the start of most penalised J in the last stage."""
+        return max((self._scored(knots, k) for k, knots in enumerate(pool)), key=_by_value).knots
+
+    def from_envelopes(self, pool: Sequence[Float64Array]) -> _Found:
+        """Return the best climb from starts that are near already."""
+        candidates = [self._scored(knots, k) for k, knots in enumerate(pool)]
+        stages = self._plan.coarse
+        begun = [self._through(c, stages) for c in self._few(candidates, _SENSORS_REFINED)]
+        best = max(begun, key=_by_value)
+        return _Found(self._through(best, self._plan.finish), len(candidates))
 
     def _stars(self) -> Iterable[Float64Array]:
         """Align pairs by themselves, and compose them on some sequences as centres."""

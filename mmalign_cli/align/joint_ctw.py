@@ -9,8 +9,10 @@ from mmalign_cli.align.cca import Canonical
 from mmalign_cli.align.ctw import Found, Pair
 from mmalign_cli.align.dtw import Warp
 from mmalign_cli.align.joint import align_jointly
+from mmalign_cli.align.schedule import is_chancy
+from mmalign_cli.align.takes import lay_out
 from mmalign_cli.align.warps import OpenEnds
-from mmalign_cli.model import Cost, IntArray
+from mmalign_cli.model import Cost, Float64Array, IntArray
 from mmalign_cli.runtime import Progress
 
 _ITERATIONS = 300
@@ -23,19 +25,20 @@ def align(pair: Pair, progress: Progress = runtime.silent) -> Found:
     Parameters
     ----------
     pair : Pair
+        Of one take or more.
     progress : Progress
         Told the starts done; may raise to stop.
     """
     settings = pair.settings
     found = align_jointly(
-        [[pair.x, pair.y]],
+        _sequences(pair),
         robust=settings.robust,
         ends=OpenEnds(settings.ends.open_begin, settings.ends.open_end),
         iterations=settings.max_rounds or _ITERATIONS,
         seed=settings.seed,
         progress=progress,
     )
-    path = found.paths[0]
+    path = pair.joined(found.paths)
     gains = pair.gains(path)
     maps = pair.project(path)
     maps = maps.leading(_dims(settings.dims, gains, len(maps.correlations)))
@@ -48,9 +51,15 @@ def align(pair: Pair, progress: Progress = runtime.silent) -> Found:
         objective=found.objective,
         ending="converged" if found.converged else "max-iter",
         starts=found.starts,
-        line=found.frames(0),
+        joint=found,
         total_correlation=found.evidence,
     )
+
+
+def _sequences(pair: Pair) -> list[tuple[Float64Array, Float64Array]]:
+    """Return what the joint aligner is to see: of noisy sensors all columns, as they are."""
+    raw = pair.raw_takes()
+    return raw if is_chancy(lay_out(raw)) else pair.takes()
 
 
 def _dims(

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 
 from mmalign_cli.align.climb import Settings, Stage
 from mmalign_cli.align.takes import Takes
+from mmalign_cli.model import Float64Array
 
 _USUAL_FRAMES = 400
 _FEW_DIMS = 24
 _FRAMES_A_DIM = 50
-_LEADING = (3, 5, 8)
+_LEAST_PIECES = 8
+_LEADING_RIDGE = 0.1
+_WORTH_NATS = 0.25
+_CLEAN = 0.98
+_LEAST_FRAMES_A_DIM = 10
 
 
 @dataclass(frozen=True)
@@ -34,24 +39,12 @@ class Plan:
     settings: Settings
 
 
-def plan_for(takes: Takes, leading: tuple[int, int, int] | None) -> Plan:
-    """Return the stages for some takes.
+def plan_for(takes: Takes) -> Plan:
+    """Return the stages in which all correlations count.
 
     The pieces of the last stages grow with the cube root of the length beyond 400 frames.
-
-    Parameters
-    ----------
-    takes : Takes
-    leading : (int, int, int), optional
-        How many correlations count, by stage. By default all, or 3, 5, 8 if `is_chancy`.
     """
-    if leading is None and is_chancy(takes):
-        leading = _LEADING
     finer = max(1, round((takes.n_samples / _USUAL_FRAMES) ** (1 / 3)))
-    return _whole(finer) if leading is None else _few(finer, leading)
-
-
-def _whole(finer: int) -> Plan:
     refine = (Stage(8, 1e-2), Stage(16, 1e-2))
     return Plan(
         coarse=(Stage(4, 1e-1), Stage(8, 1e-1), *refine),
@@ -61,15 +54,34 @@ def _whole(finer: int) -> Plan:
     )
 
 
-def _few(finer: int, leading: tuple[int, int, int]) -> Plan:
+def leading_plan(takes: Takes, leading: tuple[int, int, int]) -> Plan:
+    """Return the stages for noisy sensors: few correlations, smooth speeds, the root of T pieces.
+
+    Parameters
+    ----------
+    takes : Takes
+    leading : (int, int, int)
+        How many correlations count, by stage.
+    """
+    most = max(_LEAST_PIECES, round(takes.n_samples**0.5))
+    pieces = [max(4, round(share * most)) for share in (0.4, 0.6, 0.8)]
     first, middle, last = leading
-    refine = (Stage(8, 1e-1, first), Stage(16, 1e-1, middle))
+    refine = (Stage(pieces[1], 1e-1, first), Stage(pieces[2], 1e-1, middle))
     return Plan(
-        coarse=(Stage(4, 1e-1, first), *refine),
+        coarse=(Stage(pieces[0], 1e-1, first), *refine),
         refine=refine,
-        finish=(Stage(16 * finer, 3e-2, last), Stage(24 * finer, 3e-2, last, 1e-5)),
-        settings=Settings(smoothness=1.0, smooth_speed=True),
+        finish=(Stage(most, _LEADING_RIDGE, last, 1e-5),),
+        settings=Settings(smoothness=2.0, smooth_speed=True),
     )
+
+
+def leading_of(gains: Float64Array) -> tuple[int, int, int]:
+    """Return how many correlations are to count, from their held-out gains (k,) in nats.
+
+    At last those worth a quarter of a nat on frames they were not fitted to, three to eight.
+    """
+    last = min(max(int((gains >= _WORTH_NATS).sum()), 3), 8, max(len(gains), 1))
+    return max(1, round(0.35 * last)), max(1, round(0.65 * last)), last
 
 
 def is_chancy(takes: Takes) -> bool:
@@ -82,3 +94,18 @@ def is_chancy(takes: Takes) -> bool:
     n_dims = sum(takes.dims)
     n_frames = min(int(track.lengths.sum()) for track in takes.tracks)
     return n_dims > _FEW_DIMS and n_frames < _FRAMES_A_DIM * n_dims
+
+
+def is_scarce(takes: Takes) -> bool:
+    """Tell whether the frames are too few to learn any map of noisy sensors: ten a dimension."""
+    frames = min(int(track.lengths.sum()) for track in takes.tracks)
+    return frames < _LEAST_FRAMES_A_DIM * sum(takes.dims)
+
+
+def is_noisy(correlations: Float64Array) -> bool:
+    """Tell from the correlations of an alignment (k,) whether the sensors are noisy.
+
+    Clean views of one thing, even those distorted, have a first correlation above .99 along what
+    the joint aligner finds, the sensors of a foot below .95.
+    """
+    return float(correlations[0]) < _CLEAN

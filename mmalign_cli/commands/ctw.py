@@ -18,14 +18,18 @@ from mmalign_cli.align.choices import (
     INITS,
     PRESETS,
 )
+from mmalign_cli.commands import takes
 from mmalign_cli.commands.dtw import write_alignment
 from mmalign_cli.commands.options import (
+    Run,
     StreamCommand,
+    Targets,
     listing,
     output_options,
     parse_streams,
     run_options,
     stream_options,
+    take_defaults,
     take_run,
     take_targets,
 )
@@ -41,6 +45,7 @@ Examples:
   mmalign ctw mocap.csv video.npz -o alignment.json --plot alignment.png
   mmalign ctw mocap.csv video.npz --coupling soft --samples 20 --json
   mmalign ctw a.csv b.csv --preset reference --path path.csv
+  mmalign ctw --takes takes.csv -o aligned --save-model maps.npz
 """
 
 _TABLES: Mapping[str, Mapping[str, object]] = {
@@ -87,8 +92,16 @@ def _from_zero(
     short_help="Canonical Time Warping of two streams of any dimensions.",
     epilog=EXAMPLES,
 )
-@click.argument("reference")
-@click.argument("query")
+@click.argument("reference", required=False)
+@click.argument("query", required=False)
+@click.option(
+    "--takes",
+    metavar="TAKES.csv",
+    help="Many takes under shared maps, instead of REFERENCE and QUERY: a row a take, a column a "
+    "stream; -o is then a folder.",
+)
+@click.option("--save-model", metavar="FILE", help="Keep the maps that were learned: .npz.")
+@click.option("--model", metavar="FILE", help="Align under maps of --save-model: learn nothing.")
 @click.option(
     "--algorithm",
     metavar="NAME",
@@ -163,7 +176,9 @@ def _from_zero(
 @run_options
 @stream_options
 @click.pass_context
-def ctw(context: click.Context, /, reference: str, query: str, **parameters: Any) -> None:
+def ctw(
+    context: click.Context, /, reference: str | None, query: str | None, **parameters: Any
+) -> None:
     """Align QUERY to REFERENCE by Canonical Time Warping.
 
     Both are streams, PATH[,key=value]..., of any dimensions: linear maps bring them into a common
@@ -171,10 +186,22 @@ def ctw(context: click.Context, /, reference: str, query: str, **parameters: Any
     reference's.
     """
     run, targets = take_run(parameters), take_targets(parameters)
-    specs = parse_streams([reference, query], parameters)
+    table = parameters.pop("takes")
     dry_run, posterior = parameters.pop("dry_run"), parameters.pop("posterior")
     _take_preset(context, parameters)
     _check(context, parameters, posterior)
+    if table is not None:
+        if reference is not None:
+            raise UsageError("--takes", "stands instead of REFERENCE and QUERY", "name one of them")
+        _align_takes(table, parameters, targets, run, dry_run)
+        return
+    if reference is None or query is None:
+        raise UsageError("ctw", "needs REFERENCE and QUERY", "or --takes TAKES.csv")
+    for option in ("save_model", "model"):
+        if parameters.pop(option) is not None:
+            hint = "write the two streams into a table with one row"
+            raise UsageError(f"--{option.replace('_', '-')}", "goes with --takes", hint)
+    specs = parse_streams([reference, query], parameters)
     inputs = [spec.path for spec in specs]
     targets.check(inputs, run.force, [] if posterior is None else [posterior])
 
@@ -205,6 +232,23 @@ def ctw(context: click.Context, /, reference: str, query: str, **parameters: Any
         arrays = stages.posterior_arrays(result.posterior)
         also.append(partial(write_arrays, target=posterior, arrays=arrays))
     write_alignment(result.alignment, loaded, matrices, targets, run, also)
+
+
+def _align_takes(
+    table: str, parameters: dict[str, Any], targets: Targets, run: Run, dry_run: bool
+) -> None:
+    """Align the takes of a table."""
+    defaults = take_defaults(parameters)
+    model = parameters.pop("model")
+    takes.check(targets, parameters, model)
+    if dry_run:
+        raise UsageError("--dry-run", "is for one alignment, --takes are many")
+    save = parameters.pop("save_model")
+
+    from mmalign_cli.pipeline.ctw import CtwSettings
+
+    settings = CtwSettings(**parameters)
+    takes.run_takes(table, defaults, settings, targets, run, save=save, model=model)
 
 
 def _take_preset(context: click.Context, parameters: dict[str, Any]) -> None:

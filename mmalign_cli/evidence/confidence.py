@@ -7,7 +7,7 @@ there is nothing to be found: in the query reversed, and in its stretches shuffl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def judge(
     evidence: float,
     gains: Float64Array,
     search: Callable[[Float64Array], float],
-    query: Float64Array,
+    query: Sequence[Float64Array],
     seed: int,
 ) -> Mapping[str, Any]:
     """Compare the evidence of an alignment with what chance gives.
@@ -51,7 +51,8 @@ def judge(
         By canonical dimension.
     search : callable
         The evidence that the same search finds for another query.
-    query : ndarray, shape (m, d)
+    query : sequence of ndarray, shape (m, d)
+        Of each take.
     seed : int
         Of the shuffled null.
 
@@ -63,8 +64,8 @@ def judge(
         times what either null gave.
     """
     nulls = {
-        "reversed": search(reversed_null(query)),
-        "shuffled": search(shuffled_null(query, seed)),
+        "reversed": search(np.concatenate([reversed_null(part) for part in query])),
+        "shuffled": search(np.concatenate([shuffled_null(part, seed) for part in query])),
     }
     chance = max(0.0, *nulls.values())
     return {

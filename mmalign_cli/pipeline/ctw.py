@@ -11,6 +11,7 @@ import numpy as np
 from mmalign_cli import runtime
 from mmalign_cli.align import anneal, ctw, joint_ctw
 from mmalign_cli.align.choices import DEFAULT_ALGORITHM
+from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.coupling import Expectation, draw_paths, posterior_of
 from mmalign_cli.align.ctw import Found, Pair, Settings
 from mmalign_cli.align.dtw import Warp, bytes_needed, dtw
@@ -171,7 +172,7 @@ def align_ctw(
     pair = ctw.prepare(reference.values, query.values, settings.of_aligner(), subject)
     with runtime.one_algebra_thread():
         found = ALGORITHMS[settings.algorithm][settings.coupling](pair, progress)
-        verdict = _verdict(pair, found, settings)
+        verdict = verdict_of(pair, found, settings)
     if settings.strict and found.ending in ("cycle", "max-iter"):
         what = f"no convergence in {len(found.objective)} rounds ({found.ending})"
         raise AlignmentError(subject, what, "raise --max-iter, or leave --strict out")
@@ -189,7 +190,7 @@ def align_ctw(
         "posterior": _intervals(posterior, reference),
     }
     doubt = warning_of(verdict)
-    warnings = (*alignment.warnings, *_unsettled(found), *([] if doubt is None else [doubt]))
+    warnings = (*alignment.warnings, *unsettled(found), *([] if doubt is None else [doubt]))
     return Result(
         replace(alignment, confidence=confidence, warnings=warnings), warp, latents, posterior
     )
@@ -199,14 +200,14 @@ def _verify(pair: Pair, found: Found) -> None:
     """Check the path; the joint algorithm's open ends may leave out frames of either stream."""
     n, m = len(pair.x), len(pair.y)
     frames, ends = found.warp.frames, pair.settings.ends
-    if found.line is not None and (ends.open_begin or ends.open_end):
+    if found.joint is not None and (ends.open_begin or ends.open_end):
         frames = frames - frames[0]
         n, m = (int(k) + 1 for k in frames[-1])
     warp = replace(found.warp, frames=frames)
     verify_warp(warp, step_pattern("symmetric1"), everything(n, m), ends, NO_ANCHORS, n, m)
 
 
-def _maps_of(
+def maps_of(
     path: WarpingPath, line: Float64Array | None, streams: Sequence[Stream]
 ) -> tuple[TimeMap, ...]:
     """Return the time map: of the continuous warp, where there is one, else of the path."""
@@ -221,31 +222,41 @@ def _alignment(
     streams: Sequence[Stream], settings: CtwSettings, pair: Pair, found: Found, warp: Warp
 ) -> Alignment:
     path = path_of(warp.frames, streams)
-    names = [s.name for s in streams]
+    line = None if found.joint is None else found.joint.frames(0)
     return Alignment(
         method="ctw",
-        parameters=_parameters(settings, pair, found),
+        parameters=parameters_of(settings, pair, found),
         streams=tuple(s.info() for s in streams),
         path=path,
-        time_maps=_maps_of(path, found.line, streams),
+        time_maps=maps_of(path, line, streams),
         cost=warp.cost,
-        optimizer={
-            "iterations": len(found.objective),
-            "converged": found.ending in ("converged", "joined"),
-            "objective": list(found.objective),
-            "starts": found.starts,
-            "chosen_start": found.start,
-            "ending": found.ending,
-        },
-        projections=tuple(
-            {"stream": name, "mean": f.mean.tolist(), "weights": f.weights.tolist()}
-            for name, f in zip(names, found.maps.after(pair.bases).maps, strict=True)
-        ),
+        optimizer=optimizer_of(found),
+        projections=projections_of([s.name for s in streams], found.maps.after(pair.bases).maps),
         warnings=stream_warnings(streams),
     )
 
 
-def _parameters(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[str, Any]:
+def optimizer_of(found: Found) -> Mapping[str, Any]:
+    """Return how the search went, for the document."""
+    return {
+        "iterations": len(found.objective),
+        "converged": found.ending in ("converged", "joined"),
+        "objective": list(found.objective),
+        "starts": found.starts,
+        "chosen_start": found.start,
+        "ending": found.ending,
+    }
+
+
+def projections_of(names: Sequence[str], maps: Sequence[Linear]) -> tuple[Mapping[str, Any], ...]:
+    """Return the linear maps of the streams, for the document."""
+    return tuple(
+        {"stream": name, "mean": f.mean.tolist(), "weights": f.weights.tolist()}
+        for name, f in zip(names, maps, strict=True)
+    )
+
+
+def parameters_of(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[str, Any]:
     """Return the parameters that took part, for the document; what was chosen in their place."""
     parameters: dict[str, Any] = {
         "algorithm": settings.algorithm,
@@ -260,11 +271,14 @@ def _parameters(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[str,
         parameters |= {name: getattr(settings, name) for name in ("init", "starts", "tol")}
     if settings.max_iter is not None:
         parameters["max_iter"] = settings.max_iter
+    if found.joint is not None and found.joint.leading is not None:
+        parameters["leading"] = found.joint.leading
     flags = ("robust", "open_begin", "open_end")
     return parameters | {name: True for name in flags if getattr(settings, name)}
 
 
-def _unsettled(found: Found) -> list[str]:
+def unsettled(found: Found) -> list[str]:
+    """Return a warning where the rounds did not come to an end."""
     if found.ending == "cycle":
         return ["the rounds run in a circle: of its paths the one of most evidence was taken"]
     if found.ending == "max-iter":
@@ -272,7 +286,7 @@ def _unsettled(found: Found) -> list[str]:
     return []
 
 
-def _verdict(pair: Pair, found: Found, settings: CtwSettings) -> Mapping[str, Any]:
+def verdict_of(pair: Pair, found: Found, settings: CtwSettings) -> Mapping[str, Any]:
     """Compare with what the same alternation finds where there is nothing to be found."""
     quiet = replace(
         pair.settings, dims=float(len(found.maps.correlations)), init="uniform", starts=None
@@ -282,7 +296,8 @@ def _verdict(pair: Pair, found: Found, settings: CtwSettings) -> Mapping[str, An
         null = replace(pair, y=query, settings=quiet)
         return max(c.evidence for c in ctw.candidates(null, ctw.starts_of(null)))
 
-    return judge(found.evidence, found.gains, search, pair.y, settings.seed)
+    query = [y for _, y in pair.takes()]
+    return judge(found.evidence, found.gains, search, query, settings.seed)
 
 
 def _posterior(

@@ -1,0 +1,86 @@
+"""Learned maps as a file, and back: npz, arrays alone, nothing that runs when it is read."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mmalign_cli import __version__
+from mmalign_cli.align.correlation import Linear
+from mmalign_cli.align.learned import Learned, StreamMap
+from mmalign_cli.align.sensors import View
+from mmalign_cli.errors import InputError
+from mmalign_cli.model import Array
+from mmalign_cli.streams.source import open_source
+from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.path import write_arrays
+
+FORMAT = "mmalign.model/1"
+_MAX_BYTES = 1024**3
+
+
+def write_learned(
+    outputs: Outputs, target: str, learned: Learned, about: Mapping[str, Any]
+) -> None:
+    """Write maps, and what is to be known about them, as npz."""
+    meta = {"format": FORMAT, "tool": {"name": "mmalign", "version": __version__}, **about}
+    arrays: dict[str, Array] = {
+        "meta": np.array(json.dumps(meta)),
+        "correlations": learned.correlations,
+    }
+    for k, one in enumerate(learned.maps):
+        arrays |= {f"mean_{k}": one.linear.mean, f"weights_{k}": one.linear.weights}
+        if one.view is not None:
+            arrays |= {
+                f"view_mean_{k}": one.view.components.mean,
+                f"view_weights_{k}": one.view.components.weights,
+                f"view_centre_{k}": one.view.centre,
+            }
+    write_arrays(outputs, target, arrays)
+
+
+def read_learned(path: str) -> tuple[Learned, Mapping[str, Any]]:
+    """Read maps, and what is known about them.
+
+    Raises
+    ------
+    InputError
+        If the file is no model, or contradicts itself.
+    """
+    data = open_source(path, _MAX_BYTES).read(_MAX_BYTES)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(str(arrays["meta"]))
+        if meta["format"] != FORMAT:
+            raise InputError(path, f"is of format {meta['format']}, this is {FORMAT}")
+        learned = Learned((_map(arrays, 0), _map(arrays, 1)), arrays["correlations"])
+    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile):
+        hint = "make one with --save-model"
+        raise InputError(path, "is not a model of mmalign", hint) from None
+    if not _agrees(learned):
+        raise InputError(path, "contradicts itself: its arrays do not fit together")
+    return learned, meta
+
+
+def _map(arrays: Mapping[str, Array], k: int) -> StreamMap:
+    linear = Linear(arrays[f"mean_{k}"], arrays[f"weights_{k}"])
+    if f"view_centre_{k}" not in arrays:
+        return StreamMap(linear)
+    components = Linear(arrays[f"view_mean_{k}"], arrays[f"view_weights_{k}"])
+    return StreamMap(linear, View(components, arrays[f"view_centre_{k}"]))
+
+
+def _agrees(learned: Learned) -> bool:
+    """Tell whether the maps take frames to as many coordinates as there are correlations."""
+    try:
+        found = [one(np.zeros((2, one.n_dims))) for one in learned.maps]
+    except (ValueError, TypeError, IndexError):
+        return False
+    shape = (2, *np.shape(learned.correlations))
+    return all(v.shape == shape and bool(np.isfinite(v).all()) for v in found)

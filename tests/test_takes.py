@@ -1,0 +1,258 @@
+"""Many takes under shared maps: the table, the aligner, the command, the model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mmalign_cli.align.envelopes import envelope_starts, level, speed
+from mmalign_cli.align.joint import align_jointly
+from mmalign_cli.align.schedule import is_noisy, is_scarce, leading_of, leading_plan
+from mmalign_cli.align.sensors import view_of
+from mmalign_cli.align.takes import lay_out
+from mmalign_cli.errors import InputError
+from mmalign_cli.streams.takes import read_takes
+
+
+def rng(seed):
+    return np.random.default_rng(seed)
+
+
+def movement(seed, n=160):
+    """A point that moves in bursts, its accelerometer under a warp, and the warp (n,)."""
+    r = rng(seed)
+    u = np.linspace(0, 1, 4 * n)
+    bursts = sum(np.exp(-(((u - c) / 0.03) ** 2)) for c in r.uniform(0.1, 0.9, 5))
+    angle = 40 * np.cumsum(bursts) / len(u)
+    axes = r.normal(size=(2, 12))
+    place = np.column_stack([np.cos(angle), np.sin(angle)]) @ axes
+    pull = bursts[:, None] * np.column_stack([np.cos(3 * angle), np.sin(2 * angle), 1 + 0 * u])
+    truth = np.linspace(0, 1, n) + 0.06 * np.sin(np.pi * np.linspace(0, 1, n)) * r.choice([-1, 1])
+    even = np.linspace(0, 1, n)
+    x = np.column_stack([np.interp(even, u, c) for c in place.T])
+    y = np.column_stack([np.interp(truth, u, c) for c in pull.T])
+    return x + 0.02 * r.normal(size=x.shape), y + 0.05 * r.normal(size=y.shape), truth
+
+
+def error(knots, truth):
+    """Mean error of a warp (2, K + 1) in shares."""
+    u = np.linspace(0, 1, knots.shape[1])
+    at = np.interp(np.linspace(0, 1, len(truth)), knots[1], u)
+    return np.abs(np.interp(at, u, knots[0]) - truth).mean()
+
+
+# -- envelopes and views
+
+
+def test_envelopes_are_of_movement_and_of_strength():
+    t = np.linspace(0, 1, 50)[:, np.newaxis]
+    np.testing.assert_allclose(speed(np.hstack([3 * t, 3 * t])), np.sqrt(3 / 49))
+    frames = np.array([[0.0, 0.0]] * 5 + [[3.0, 4.0]] * 2)
+    np.testing.assert_allclose(level(frames), [0.0] * 5 + [12.5**0.25] * 2)
+
+
+def test_envelopes_come_near_where_no_column_is_shared():
+    takes = [movement(seed) for seed in range(5)]
+    first = envelope_starts([take[:2] for take in takes])[0]
+    straight = np.tile(np.linspace(0, 1, 9), (2, 1))
+    found = [error(knots, take[2]) for knots, take in zip(first, takes, strict=True)]
+    assert np.mean(found) < 0.5 * np.mean([error(straight, take[2]) for take in takes])
+
+
+def test_a_view_is_the_same_in_all_takes_and_turns_with_nothing():
+    parts = [rng(k).normal(size=(40, 9)) for k in range(2)]
+    view = view_of(parts)
+    rows = view(parts[1])
+    assert rows.shape == (40, 3 * 9 + 2 + 3 + 3)
+    np.testing.assert_allclose(rows[:, :9], parts[1] - np.concatenate(parts).mean(axis=0))
+    np.testing.assert_allclose(rows[:, 9:18], np.gradient(parts[1], axis=0))
+    lengths = np.linalg.norm(np.gradient(parts[1], axis=0).reshape(40, 3, 3), axis=2)
+    np.testing.assert_allclose(rows[:, 29:32] ** 2, lengths)
+
+
+def test_how_many_correlations_count():
+    assert leading_of(np.array([1.0, 0.8, 0.5, 0.3, 0.26, 0.1, -0.2])) == (2, 3, 5)
+    assert leading_of(np.array([0.1, -0.1, -0.2, -0.3])) == (1, 2, 3)
+    assert leading_of(np.ones(30)) == (3, 5, 8)
+    takes = lay_out([[rng(0).normal(size=(900, 20)), rng(1).normal(size=(900, 6))]])
+    plan = leading_plan(takes, (2, 3, 5))
+    assert [s.leading for s in (*plan.coarse, *plan.finish)] == [2, 2, 3, 5]
+    assert plan.finish[-1].pieces == 30
+    assert not is_scarce(takes)
+    assert is_noisy(np.array([0.95, 0.2]))
+    assert not is_noisy(np.array([0.995, 0.2]))
+
+
+def test_noisy_sensors_are_aligned_together():
+    takes = [movement(seed) for seed in range(8)]
+    found = align_jointly([take[:2] for take in takes], leading=(1, 2, 3))
+    assert found.leading == 3
+    starts = envelope_starts([take[:2] for take in takes])[0]
+    by_envelope = np.mean([error(k, t[2]) for k, t in zip(starts, takes, strict=True)])
+    errors = [error(k, t[2]) for k, t in zip(found.knots, takes, strict=True)]
+    assert np.mean(errors) < by_envelope
+    assert max(errors) < 0.03
+    latents = [found.latents(i, takes[0][i]) for i in range(2)]
+    assert latents[0].shape[1] == latents[1].shape[1] == len(found.correlations)
+
+
+def test_too_few_frames_keep_the_warps_of_the_envelopes():
+    r = rng(5)
+    x, y, _ = movement(0, 80)
+    wide = np.hstack([x, 0.1 * r.normal(size=(80, 30))])
+    found = align_jointly([[wide, y]])
+    assert found.leading == 0
+    np.testing.assert_allclose(found.knots, envelope_starts([[wide, y]])[0])
+
+
+# -- the table
+
+
+@pytest.fixture
+def made(run, folder):
+    """Four takes of two sensors."""
+    assert run("synth", "takes", "--takes", "4", "--seed", "1", "-o", "made").code == 0
+    return folder
+
+
+def test_rows_of_a_table(made):
+    (made / "t.csv").write_text(
+        'id,left,right\n\none,made/take01/stream1.csv,"made/take01/stream2.csv,rate=50"\n'
+    )
+    (row,) = read_takes("t.csv", {"time": "none"}, 2)
+    assert (row.id, row.line) == ("one", 3)
+    assert [spec.given["name"] for spec in row.specs] == ["left", "right"]
+    assert row.specs[1].given == {"time": "none", "rate": "50", "name": "right"}
+
+
+FILES = "made/take01/stream1.csv,made/take01/stream2.csv"
+FAULTS = {
+    "no take": ("id,a,b\n", "holds no take"),
+    "twice": (f"id,a,b\nx,{FILES}\nx,{FILES}\n", "line 3: id 'x' is also on line 2"),
+    "short": ("id,a,b\nx,made\n", "line 2 has 2 cells, the header 3"),
+    "missing": (f"id,a,b\nx,{FILES[:23]},gone.csv\n", "line 2 column b: gone.csv: no such file"),
+    "empty": (f"id,a,b\nx,{FILES[:23]},\n", "line 2 column b: names no file"),
+    "folder": (f"id,a,b\n../x,{FILES}\n", "line 2: '../x' cannot be a file name"),
+    "no id": (f"id,a,b\n,{FILES}\n", "line 2: no id"),
+    "one stream": ("id,a\nx,made/take01/stream1.csv\n", "1 streams a take (a), expected 2"),
+    "names": (f"id,a,a\nx,{FILES}\n", "every column needs a name of its own"),
+    "key": ('id,a,b\nx,"made/take01/stream1.csv,rat=3",b\n', "unknown key rat="),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_of_a_table(made, name):
+    text, what = FAULTS[name]
+    (made / "t.csv").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_takes("t.csv", {}, 2)
+    assert what in str(caught.value)
+
+
+def test_takes_of_other_dimensions(run, made):
+    (made / "t.csv").write_text(
+        f"id,a,b\nx,{FILES}\ny,made/take02/stream2.csv,made/take02/stream2.csv\n"
+    )
+    done = run("ctw", "--takes", "t.csv", "-o", "out")
+    assert done.code == 3
+    assert "line 3 column a: 8 dimensions, take x has 6" in done.stderr
+    assert not (made / "out").exists()
+
+
+# -- the command
+
+
+def evaluated(run, document, take):
+    done = run("evaluate", document, f"made/{take}/truth.csv", "--json")
+    assert done.code == 0, done.stderr
+    return json.loads(done.stdout)["path_difference"]
+
+
+@pytest.mark.parametrize("algorithm", ["joint", "alternating"])
+def test_takes_learn_together(run, made, algorithm):
+    done = run("ctw", "--takes", "made/takes.csv", "--algorithm", algorithm, "-o", "out", "--json")
+    assert done.code == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["id"] for line in lines] == [f"take{k:02d}" for k in range(1, 5)]
+    assert len({json.dumps(line["projections"]) for line in lines}) == 1
+    assert all(line["confidence"]["take_evidence"] > 0.5 for line in lines)
+    errors = [evaluated(run, f"out/{line['id']}.json", line["id"]) for line in lines]
+    assert np.mean(errors) < 0.5
+
+
+def test_a_model_aligns_takes_that_it_has_not_seen(run, made):
+    (made / "few.csv").write_text(
+        "id,stream1,stream2\n"
+        + "".join(
+            f"take{k:02d},made/take{k:02d}/stream1.csv,made/take{k:02d}/stream2.csv\n"
+            for k in (1, 2, 3)
+        )
+    )
+    assert run("ctw", "--takes", "few.csv", "--save-model", "maps.npz").code == 0
+    (made / "new.csv").write_text(
+        "id,stream1,stream2\ntake04,made/take04/stream1.csv,made/take04/stream2.csv\n"
+    )
+    done = run("ctw", "--takes", "new.csv", "--model", "maps.npz", "-o", "out", "--json")
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout)["confidence"]["supported"]
+    assert evaluated(run, "out/take04.json", "take04") < 0.5
+
+
+def test_a_model_of_noisy_sensors(run, folder):
+    rows = ["id,marker,inertial"]
+    for k in range(9):
+        x, y, _ = movement(k)
+        np.save(f"x{k}.npy", np.hstack([x, x + 0.05 * rng(k).normal(size=x.shape)]))
+        np.save(f"y{k}.npy", y)
+        rows.append(f'n{k},"x{k}.npy,rate=20","y{k}.npy,rate=20"')
+    (folder / "t.csv").write_text("\n".join(rows[:9]))
+    done = run("ctw", "--takes", "t.csv", "--save-model", "maps.npz", "--json")
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["parameters"]["leading"] >= 3
+    (folder / "new.csv").write_text("\n".join([rows[0], rows[9]]))
+    done = run("ctw", "--takes", "new.csv", "--model", "maps.npz", "--json")
+    assert done.code == 0, done.stderr
+    frames = np.array(json.loads(done.stdout)["path"]["frames"])
+    found = [frames[frames[:, 1] == j, 0].mean() / 159 for j in range(160)]
+    assert np.abs(found - movement(8)[2]).mean() < 0.02
+
+
+def test_faults_of_a_model(run, made):
+    (made / "text.npz").write_text("nothing")
+    np.savez(made / "other.npz", x=np.zeros(3))
+    for name in ("text.npz", "other.npz"):
+        done = run("ctw", "--takes", "made/takes.csv", "--model", name)
+        assert done.code == 3
+        assert f"{name}: is not a model of mmalign" in done.stderr
+    assert run("ctw", "--takes", "made/takes.csv", "--save-model", "maps.npz").code == 0
+    (made / "t.csv").write_text("id,a,b\nx,made/take01/stream2.csv,made/take01/stream1.csv\n")
+    done = run("ctw", "--takes", "t.csv", "--model", "maps.npz")
+    assert done.code == 3
+    assert "take x: a has 8 dimensions, maps.npz 6" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a.csv", "b.csv"),
+        ("--path", "p.csv"),
+        ("--coupling", "soft"),
+        ("--open-end",),
+        ("--save-model", "m.npz", "--model", "n.npz"),
+        ("--save-model", "m.json"),
+        ("--dry-run",),
+    ],
+)
+def test_what_takes_do_not_go_with(run, made, arguments):
+    assert run("ctw", "--takes", "made/takes.csv", *arguments).code == 2
+
+
+def test_documents_are_not_overwritten(run, made):
+    (made / "out").mkdir()
+    (made / "out" / "take02.json").write_text("mine")
+    done = run("ctw", "--takes", "made/takes.csv", "-o", "out")
+    assert done.code == 5
+    assert (made / "out" / "take02.json").read_text() == "mine"
+    assert [p.name for p in (made / "out").iterdir()] == ["take02.json"]
