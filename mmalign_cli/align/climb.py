@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.special import gammaln
 
 from mmalign_cli.align import warps
 from mmalign_cli.align.correlation import (
@@ -182,45 +183,95 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
     knots = np.stack([warps.resampled(take, stage.pieces) for take in start.knots])
     theta = warps.theta_of(knots, settings.ends)
     shape = theta.shape
-    iterations, rounds = start.iterations, _ROUNDS if settings.robust else 1
-    for _ in range(rounds):
-        weighed = _weighed(takes, theta, stage, settings) if settings.robust else takes
+    iterations, rounds = start.iterations, _ROUNDS
+    for k in range(rounds):
+        weighed = _weighed(takes, theta, stage, settings)
+        if k and weighed is takes:
+            break
 
         def downhill(flat: Float64Array, by: Takes = weighed) -> tuple[float, Float64Array]:
             value, gradient = objective(by, flat.reshape(shape), stage, settings)
             return -value, -gradient.ravel()
 
-        options = {"maxiter": settings.iterations // rounds, "maxcor": 12, "ftol": stage.tolerance}
+        options = {"maxiter": settings.iterations // rounds if weighed is not takes else settings.iterations, "maxcor": 12, "ftol": stage.tolerance}
         found = minimize(downhill, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
         theta = found.x.reshape(shape)
         iterations += int(found.nit)
+    value = -float(found.fun)
+    if weighed is not takes:
+        value = _worth(takes, theta, stage, settings)
     return Climb(
         warps.knots_of(theta, settings.ends),
         start.start,
-        -float(found.fun),
+        value,
         iterations,
         bool(found.success),
-        (*start.history, -float(found.fun)),
+        (*start.history, value),
     )
 
 
-def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:
-    """Return the takes with the weights of a multivariate t distribution (EM) on the samples."""
+def _worth(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> float:
     basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
     samples, _ = takes.samples(np.minimum(warps.softmax(theta) @ basis.T, 1.0))
-    return replace(takes, weights=t_weights(samples, stage.ridge).reshape(takes.weights.shape))
+    weights, gain, shared = t_weights(samples, stage.ridge)
+    plain = objective(takes, theta, stage, settings)[0]
+    if gain <= 0.0:
+        return plain
+    return plain + shared - _correlation(samples, stage)[0]
 
 
-def t_weights(samples: Samples, ridge: float) -> Float64Array:
-    """Return EM weights (n,) of samples under a multivariate t with 3 degrees of freedom.
+def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:
+    """Return the takes with the weights of the likelier distribution of their samples."""
+    basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
+    samples, _ = takes.samples(np.minimum(warps.softmax(theta) @ basis.T, 1.0))
+    weights, gain, _ = t_weights(samples, stage.ridge)
+    if gain <= 0.0 and not settings.robust:
+        return takes
+    return replace(takes, weights=weights.reshape(takes.weights.shape))
 
-    ``w = (nu + D) / (nu + z' S^-1 z)`` with S the weighted scatter; scaled to sum 1.
+
+def t_weights(samples: Samples, ridge: float) -> tuple[Float64Array, float, float]:
+    """Fit a multivariate t with 3 degrees of freedom to samples, by EM.
+
+    The weights are ``w = (nu + D) / (nu + z' S^-1 z)``, S the scatter that they weigh.
+
+    Returns
+    -------
+    weights : ndarray, shape (n,)
+        Scaled to sum 1.
+    gain : float
+        By how much the mean log-likelihood is above that of a Gaussian, in nats.
+    shared : float
+        Mean log-likelihood above that of a t for each set by itself, in nats: what J is for a
+        Gaussian.
     """
-    base, n_dims = samples.weights, sum(samples.dims)
-    weights = base
+    weights = samples.weights
+    cov, centred = covariance(samples, ridge)
+    gaussian = _log_gaussian(samples.weights, cov, centred)
     for _ in range(_ROUNDS_OF_WEIGHTS):
-        cov, centred = covariance(replace(samples, weights=weights), ridge)
-        distance = (centred * np.linalg.solve(cov, centred.T).T).sum(axis=1)
-        weights = base * (_DEGREES + n_dims) / (_DEGREES + distance)
+        weights = samples.weights * (_DEGREES + len(cov)) / (_DEGREES + _distances(cov, centred))
         weights = weights / weights.sum()
-    return weights
+        cov, centred = covariance(replace(samples, weights=weights), ridge)
+    together = _log_t(samples.weights, cov, centred)
+    apart = sum(
+        _log_t(samples.weights, cov[block, block], centred[:, block]) for block in samples.blocks
+    )
+    return weights, together - gaussian, together - apart
+
+
+def _distances(cov: Float64Array, centred: Float64Array) -> Float64Array:
+    return np.asarray((centred * np.linalg.solve(cov, centred.T).T).sum(axis=1))
+
+
+def _log_gaussian(weights: Float64Array, cov: Float64Array, centred: Float64Array) -> float:
+    """Return the mean log-density of centred samples, less that of pi."""
+    square = float(weights @ _distances(cov, centred))
+    return -0.5 * (float(np.linalg.slogdet(cov)[1]) + len(cov) * np.log(2.0) + square)
+
+
+def _log_t(weights: Float64Array, cov: Float64Array, centred: Float64Array) -> float:
+    """Return the mean log-density of centred samples, less that of pi."""
+    half = (_DEGREES + len(cov)) / 2.0
+    size = float(np.linalg.slogdet(cov)[1]) + len(cov) * np.log(_DEGREES)
+    tails = float(weights @ np.log1p(_distances(cov, centred) / _DEGREES))
+    return float(gammaln(half) - gammaln(_DEGREES / 2.0)) - size / 2.0 - half * tails
