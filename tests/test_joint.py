@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cross_decomposition import CCA
 
 from mmalign_cli.align import warps
-from mmalign_cli.align.climb import Settings, Stage, objective, t_weights
+from mmalign_cli.align.climb import Settings, Stage, objective
 from mmalign_cli.align.correlation import (
     Linear,
     Samples,
@@ -209,7 +209,7 @@ def test_t_weights_find_the_outliers():
     one = samples(0, (2, 2), n=60)
     values = one.values.copy()
     values[::10] += 30
-    weights = t_weights(replace(one, values=values), 1e-4) / one.weights
+    weights = fitted(replace(one, values=values), 1e-4).weights / one.weights
     assert weights[::10].max() < 0.1 * np.median(np.delete(weights, np.arange(0, 60, 10)))
 
 

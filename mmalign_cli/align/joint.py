@@ -25,7 +25,8 @@ from mmalign_cli.model import Float64Array, FloatArray, IntArray
 from mmalign_cli.runtime import Progress
 
 _RIDGE = 1e-4
-_REFINED, _FINISHED = 8, 2
+_REFINED, _FINISHED = 6, 2
+_LEAPS = 2
 _ALL_CENTRES = 4
 
 MATCHED, UNRELATED = 6.9, 2.4
@@ -162,12 +163,13 @@ class _Found:
 
 
 class _Search:
-    """From many starts to the best climb: score all, refine eight, finish two."""
+    """From many starts to the best climb: score all, refine six, finish two."""
 
     def __init__(self, takes: Takes, plan: Plan, progress: Progress) -> None:
         self._takes = takes
         self._plan = plan
         self._progress = progress
+        self._alternation = starts.Alternation(takes)
 
     def best(self, seed: int) -> _Found:
         """Return the best climb for any number of sequences."""
@@ -187,28 +189,39 @@ class _Search:
         }
         return [starts.stars(pairs, n_sequences, centre) for centre in centres]
 
-    def _best_of(self, pool: Sequence[Float64Array], alternate: bool) -> _Found:
+    def _best_of(self, pool: Sequence[Float64Array], in_pairs: bool) -> _Found:
+        plan = self._plan
         candidates = [self._scored(knots, k) for k, knots in enumerate(pool)]
-        if alternate:
+        if in_pairs:
             candidates += self._alternated(pool)
-        first = self._through(candidates[0], self._plan.coarse)
+        leaps = (1, _LEAPS) if in_pairs else (0, 0)
+        first = self._through(candidates[0], plan.coarse)
         refined = [
-            self._through(candidate, self._plan.refine)
-            for candidate in self._few(candidates, _REFINED)
+            self._leapt(self._through(one, plan.refine), plan.refine[-1], leaps[0])
+            for one in self._few(candidates, _REFINED)
         ]
         finished = [
-            self._through(candidate, self._plan.finish)
-            for candidate in self._few([first, *refined], _FINISHED)
+            self._leapt(self._through(one, plan.finish), plan.finish[-1], leaps[1])
+            for one in self._few([first, *refined], _FINISHED)
         ]
         return _Found(max(finished, key=_by_value), len(candidates))
 
+    def _leapt(self, one: Climb, stage: Stage, most: int) -> Climb:
+        """Climb again from the DTW on the canonical variates, for as long as that is better."""
+        for _ in range(most):
+            knots = self._alternation.leap(one.knots, stage.ridge)
+            again = self._through(replace(one, knots=knots), [stage])
+            if again.penalized <= one.penalized:
+                break
+            one = again
+        return one
+
     def _alternated(self, pool: Sequence[Float64Array]) -> Iterable[Climb]:
         """Return what rounds of CTW make of each start, where that is anything new."""
-        alternation = starts.Alternation(self._takes)
         number = count(len(pool))
         for k, knots in enumerate(pool, 1):
             self._progress("comparing starts", k, len(pool))
-            better = alternation.improved(knots)
+            better = self._alternation.improved(knots)
             if better is not None:
                 yield self._scored(better, next(number))
 
