@@ -25,7 +25,7 @@ from mmalign_cli.model import Float64Array, FloatArray, IntArray
 from mmalign_cli.runtime import Progress
 
 _RIDGE = 1e-4
-_REFINED, _FINISHED = 6, 2
+_REFINED, _FINISHED = 8, 3
 _LEAPS = 2
 _ALL_CENTRES = 4
 
@@ -163,7 +163,7 @@ class _Found:
 
 
 class _Search:
-    """From many starts to the best climb: score all, refine six, finish two."""
+    """From many starts to the best climb: score all, refine eight, finish three."""
 
     def __init__(self, takes: Takes, plan: Plan, progress: Progress) -> None:
         self._takes = takes

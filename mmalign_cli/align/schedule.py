@@ -11,6 +11,7 @@ _USUAL_FRAMES = 400
 _FEW_DIMS = 24
 _FRAMES_A_DIM = 50
 _LEADING = (3, 5, 8)
+_LAST_RIDGE, _LAST_RIDGE_OF_MANY = 1e-3, 1e-4
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,21 @@ def plan_for(takes: Takes, leading: tuple[int, int, int] | None) -> Plan:
     if leading is None and is_chancy(takes):
         leading = _LEADING
     finer = max(1, round((takes.n_samples / _USUAL_FRAMES) ** (1 / 3)))
-    return _whole(finer) if leading is None else _few(finer, leading)
+    return _whole(finer, len(takes.tracks)) if leading is None else _few(finer, leading)
 
 
-def _whole(finer: int) -> Plan:
+def _whole(finer: int, n_sequences: int) -> Plan:
+    """Return the stages in which all correlations count.
+
+    Two sequences with bumps of their own fit chance if the last ridge is less than 1e-3; three
+    and more do not agree on it, and follow the warps closer with 1e-4.
+    """
+    last = _LAST_RIDGE if n_sequences == 2 else _LAST_RIDGE_OF_MANY
     refine = (Stage(8, 1e-2), Stage(16, 1e-2))
     return Plan(
         coarse=(Stage(4, 1e-1), Stage(8, 1e-1), *refine),
         refine=refine,
-        finish=(Stage(12 * finer, 1e-3), Stage(24 * finer, 1e-3, tolerance=1e-5)),
+        finish=(Stage(12 * finer, last), Stage(24 * finer, last, tolerance=1e-5)),
         settings=Settings(),
     )
 
