@@ -2,9 +2,9 @@
 
     python benchmarks/sensors.py [FOLDER] [--only NAME ...] [--share 0.1]
 
-FOLDER holds `action_utd_mhad` (a skeleton and an inertial sensor) and `imu_mocap_gaitmap` (a foot's
-inertial sensor and its markers), by default ../shared/data beside the project. One side is warped by
-a known smooth curve: see `imposed`. --share takes only the first so many actions and cases.
+FOLDER holds `action_utd_mhad` (skeleton and inertial sensor) and `imu_mocap_gaitmap` (a foot's
+inertial sensor and its markers), by default ../shared/data beside the project. One side is warped
+by a known smooth curve: see `imposed`. --share takes only the first so many actions and cases.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Case:
         """Return the errors of a warp (2, K + 1) at the query's frames, in shares."""
         u = np.linspace(0.0, 1.0, knots.shape[1])
         at = np.interp(np.linspace(0.0, 1.0, len(self.truth)), knots[1], u)
-        return np.abs(np.interp(at, u, knots[0]) - self.truth)
+        return np.asarray(np.abs(np.interp(at, u, knots[0]) - self.truth))
 
 
 def imposed(rng: np.random.Generator, n: int, strength: float) -> Floats:
@@ -55,7 +55,7 @@ def imposed(rng: np.random.Generator, n: int, strength: float) -> Floats:
     parts = [rng.normal() / k * np.sin(np.pi * k * u + rng.uniform(0, np.pi)) for k in range(1, 4)]
     speed = np.exp(0.88 * strength * np.sum(parts, axis=0))
     reached = np.concatenate([[0.0], np.cumsum((speed[1:] + speed[:-1]) / 2)])
-    return reached / reached[-1]
+    return np.asarray(reached / reached[-1])
 
 
 def sampled(frames: Floats, shares: Floats) -> Floats:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cross_decomposition import CCA
 
 from mmalign_cli.align import warps
-from mmalign_cli.align.climb import Settings, Stage, objective, t_weights
+from mmalign_cli.align.climb import Settings, Stage, objective
 from mmalign_cli.align.correlation import (
     Linear,
     Samples,
@@ -28,6 +28,7 @@ from mmalign_cli.align.joint import MATCHED, UNRELATED, align_jointly
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.schedule import is_chancy, plan_for
 from mmalign_cli.align.starts import Alternation, bent_lines, is_new, pair_starts, stars
+from mmalign_cli.align.tails import fitted
 from mmalign_cli.align.takes import lay_out
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.errors import InputError
@@ -209,8 +210,38 @@ def test_t_weights_find_the_outliers():
     one = samples(0, (2, 2), n=60)
     values = one.values.copy()
     values[::10] += 30
-    weights = t_weights(replace(one, values=values), 1e-4) / one.weights
+    weights = fitted(replace(one, values=values), 1e-4).weights / one.weights
     assert weights[::10].max() < 0.1 * np.median(np.delete(weights, np.arange(0, 60, 10)))
+
+
+def test_a_t_is_likelier_only_with_heavy_tails():
+    plain = samples(0, (2, 2), n=400)
+    assert fitted(plain, 1e-4).gain < 0
+    heavy = np.sqrt(3.0 / rng(1).chisquare(3, (400, 1)))
+    assert fitted(replace(plain, values=plain.values * heavy), 1e-4).gain > 0
+
+
+def test_what_a_t_shares_does_not_mind_units():
+    one = samples(1, (2, 3), n=200)
+    scaled = replace(one, values=one.values * [1e2, 1e-1, 1.0, 3.0, 1e3])
+    assert fitted(scaled, 0.0).shared == pytest.approx(fitted(one, 0.0).shared, abs=1e-8)
+
+
+def test_a_t_is_as_likely_as_scipy_says():
+    from scipy.stats import multivariate_normal, multivariate_t
+
+    one = samples(1, (2, 2), n=200)
+    found = fitted(one, 0.0)
+    cov, centred = covariance(replace(one, weights=found.weights), 0.0)
+    plain, middle = covariance(one, 0.0)
+    t = multivariate_t(shape=cov, df=3).logpdf(centred).mean()
+    apart = sum(
+        multivariate_t(shape=cov[b, b], df=3).logpdf(centred[:, b]).mean() for b in one.blocks
+    )
+    normal = multivariate_normal(cov=plain).logpdf(middle).mean()
+    assert np.ptp(one.weights) == 0  # so that plain means are those of the fit
+    assert found.gain == pytest.approx(t - normal)
+    assert found.shared == pytest.approx(t - apart)
 
 
 # -- linear maps

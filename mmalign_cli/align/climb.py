@@ -7,19 +7,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mmalign_cli.align import warps
-from mmalign_cli.align.correlation import (
-    Samples,
-    covariance,
-    leading_correlation,
-    total_correlation,
-)
+from mmalign_cli.align.correlation import Samples, leading_correlation, total_correlation
+from mmalign_cli.align.tails import fitted
 from mmalign_cli.align.takes import Takes
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.model import Float64Array
 
-_DEGREES = 3.0  # of freedom of the multivariate t of `robust`
 _ROUNDS = 3
-_ROUNDS_OF_WEIGHTS = 10
 _COVERAGE_POWER = 0.125
 _TINY = np.finfo(np.float64).tiny
 
@@ -58,7 +52,7 @@ class Settings:
     smooth_speed : bool
         Penalise changes of speed in place of speeds other than 1.
     robust : bool
-        Weigh samples by a multivariate t distribution.
+        Weigh samples by a multivariate t distribution even where a Gaussian is likelier.
     ends : OpenEnds
     iterations : int
         L-BFGS iterations a stage, at most.
@@ -82,6 +76,7 @@ class Climb:
         Which start it came from.
     penalized : float
         J less the penalty, in nats; with open ends J is times the eighth root of the coverage.
+        Where a t distribution is likelier than a Gaussian, J is that of the t.
     iterations : int
         Of L-BFGS so far.
     converged : bool
@@ -172,6 +167,8 @@ def _penalty(theta: Float64Array, settings: Settings) -> tuple[float, Float64Arr
 def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb:
     """Maximise the objective at one resolution, by L-BFGS.
 
+    Between rounds of it the samples are weighed anew, where they are weighed at all.
+
     Parameters
     ----------
     start : Climb
@@ -182,45 +179,62 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
     knots = np.stack([warps.resampled(take, stage.pieces) for take in start.knots])
     theta = warps.theta_of(knots, settings.ends)
     shape = theta.shape
-    iterations, rounds = start.iterations, _ROUNDS if settings.robust else 1
-    for _ in range(rounds):
-        weighed = _weighed(takes, theta, stage, settings) if settings.robust else takes
+    iterations = start.iterations
+    for done in range(_ROUNDS):
+        weighed = _weighed(takes, theta, stage, settings)
+        if done and weighed is takes:
+            break
 
         def downhill(flat: Float64Array, by: Takes = weighed) -> tuple[float, Float64Array]:
             value, gradient = objective(by, flat.reshape(shape), stage, settings)
             return -value, -gradient.ravel()
 
-        options = {"maxiter": settings.iterations // rounds, "maxcor": 12, "ftol": stage.tolerance}
+        most = settings.iterations // (1 if weighed is takes else _ROUNDS)
+        options = {"maxiter": most, "maxcor": 12, "ftol": stage.tolerance}
         found = minimize(downhill, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
         theta = found.x.reshape(shape)
         iterations += int(found.nit)
+    value = -float(found.fun) if weighed is takes else _worth(takes, theta, stage, settings)
     return Climb(
         warps.knots_of(theta, settings.ends),
         start.start,
-        -float(found.fun),
+        value,
         iterations,
         bool(found.success),
-        (*start.history, -float(found.fun)),
+        (*start.history, value),
     )
 
 
 def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:
-    """Return the takes with the weights of a multivariate t distribution (EM) on the samples."""
-    basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
-    samples, _ = takes.samples(np.minimum(warps.softmax(theta) @ basis.T, 1.0))
-    return replace(takes, weights=t_weights(samples, stage.ridge).reshape(takes.weights.shape))
+    """Return the takes, with the weights of a t distribution where that is asked for or likelier.
 
-
-def t_weights(samples: Samples, ridge: float) -> Float64Array:
-    """Return EM weights (n,) of samples under a multivariate t with 3 degrees of freedom.
-
-    ``w = (nu + D) / (nu + z' S^-1 z)`` with S the weighted scatter; scaled to sum 1.
+    A leading part of the correlations is no likelihood, and asks for no distribution.
     """
-    base, n_dims = samples.weights, sum(samples.dims)
-    weights = base
-    for _ in range(_ROUNDS_OF_WEIGHTS):
-        cov, centred = covariance(replace(samples, weights=weights), ridge)
-        distance = (centred * np.linalg.solve(cov, centred.T).T).sum(axis=1)
-        weights = base * (_DEGREES + n_dims) / (_DEGREES + distance)
-        weights = weights / weights.sum()
-    return weights
+    if stage.leading is not None and not settings.robust:
+        return takes
+    tails = fitted(_samples(takes, theta, stage, settings), stage.ridge)
+    if tails.gain <= 0 and not settings.robust:
+        return takes
+    return replace(takes, weights=tails.weights.reshape(takes.weights.shape))
+
+
+def _worth(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> float:
+    """Return the penalised objective by which climbs on weighed samples are compared.
+
+    J of weighed samples would count what is weighed down as if it were not there. What the
+    sequences share under the t distribution counts every sample, and takes the place of J where
+    it is likelier than the Gaussian.
+    """
+    plain, _ = objective(takes, theta, stage, settings)
+    if stage.leading is not None:
+        return plain
+    samples = _samples(takes, theta, stage, settings)
+    tails = fitted(samples, stage.ridge)
+    if tails.gain <= 0:
+        return plain
+    return plain + tails.shared - total_correlation(samples, stage.ridge)[0]
+
+
+def _samples(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Samples:
+    basis = warps.ramps(takes.n_samples, stage.pieces, settings.ends)
+    return takes.samples(np.minimum(warps.softmax(theta) @ basis.T, 1.0))[0]

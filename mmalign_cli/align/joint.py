@@ -7,7 +7,7 @@ and their worth, are known in closed form (`mmalign_cli.align.correlation`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, count
 
@@ -17,7 +17,7 @@ from mmalign_cli import runtime
 from mmalign_cli.align import starts, warps
 from mmalign_cli.align.cca import folds_of, held_out_gains
 from mmalign_cli.align.climb import Climb, Settings, Stage, climb, objective
-from mmalign_cli.align.correlation import Linear, common_space, total_correlation
+from mmalign_cli.align.correlation import Linear, Samples, common_space, total_correlation
 from mmalign_cli.align.envelopes import envelope_starts
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.schedule import (
@@ -30,13 +30,15 @@ from mmalign_cli.align.schedule import (
     plan_for,
 )
 from mmalign_cli.align.sensors import View, view_of
+from mmalign_cli.align.tails import without_tails
 from mmalign_cli.align.takes import Takes, lay_out
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.model import Float64Array, FloatArray, IntArray
 from mmalign_cli.runtime import Progress
 
 _RIDGE = 1e-4
-_REFINED, _FINISHED = 8, 2
+_REFINED, _FINISHED = 8, 3
+_LEAPS = 2
 _ALL_CENTRES = 4
 _SENSOR_RIDGE = 0.1
 _SENSORS_REFINED = 3
@@ -157,7 +159,7 @@ def align_jointly(
         if may_be_sensors and (leading is not None or is_chancy(takes)):
             return _of_sensors(sequences, leading, changed, progress)
         plan = _told(plan_for(takes), changed)
-        found = _finished(takes, _Search(takes, plan, progress).best(seed))
+        found = _finished(takes, _Search(takes, plan, progress).best(seed), without_tails)
         if may_be_sensors and is_noisy(found.correlations):
             return _of_sensors(sequences, leading, changed, progress)
         return found
@@ -181,12 +183,12 @@ def _of_sensors(
     pool = envelope_starts(sequences)
     if leading is None and is_scarce(takes):
         kept = Climb(pool[0], converged=True)
-        return replace(_finished(takes, _Found(kept, 1)), views=views, leading=0)
+        return replace(_finished(takes, _Found(kept, 1), _as_they_are), views=views, leading=0)
     rough = _Search(takes, _told(leading_plan(takes, (1, 3, 5)), changed), progress)
     if leading is None:
         leading = leading_of(_gains_along(takes, rough.likeliest(pool)))
     search = _Search(takes, _told(leading_plan(takes, leading), changed), progress)
-    found = _finished(takes, search.from_envelopes(pool))
+    found = _finished(takes, search.from_envelopes(pool), _as_they_are)
     return replace(found, views=views, leading=leading[-1])
 
 
@@ -198,11 +200,15 @@ def _gains_along(takes: Takes, knots: Float64Array) -> Float64Array:
     return held_out_gains(folds_of(sets, np.column_stack([steps, steps])), _SENSOR_RIDGE)
 
 
-def _finished(takes: Takes, found: _Found) -> Joint:
-    """Work out all that follows from the warps."""
+def _as_they_are(samples: Samples, _ridge: float) -> Samples:
+    return samples
+
+
+def _finished(takes: Takes, found: _Found, weighed: Callable[[Samples, float], Samples]) -> Joint:
+    """Work out all that follows from the warps; the maps from weighed samples."""
     knots = found.climb.knots
     samples = takes.along(knots)
-    latents, correlations = common_space(samples, _RIDGE)
+    latents, correlations = common_space(weighed(samples, _RIDGE), _RIDGE)
     lengths = np.stack([takes.lengths(k) for k in range(takes.n_takes)])
     return Joint(
         knots=knots,
@@ -230,12 +236,13 @@ class _Found:
 
 
 class _Search:
-    """From many starts to the best climb: score all, refine eight, finish two."""
+    """From many starts to the best climb: score all, refine eight, finish three."""
 
     def __init__(self, takes: Takes, plan: Plan, progress: Progress) -> None:
         self._takes = takes
         self._plan = plan
         self._progress = progress
+        self._alternation = starts.Alternation(takes)
 
     def best(self, seed: int) -> _Found:
         """Return the best climb for any number of sequences."""
@@ -267,28 +274,39 @@ class _Search:
         }
         return [starts.stars(pairs, n_sequences, centre) for centre in centres]
 
-    def _best_of(self, pool: Sequence[Float64Array], alternate: bool) -> _Found:
+    def _best_of(self, pool: Sequence[Float64Array], in_pairs: bool) -> _Found:
+        plan = self._plan
         candidates = [self._scored(knots, k) for k, knots in enumerate(pool)]
-        if alternate:
+        if in_pairs:
             candidates += self._alternated(pool)
-        first = self._through(candidates[0], self._plan.coarse)
+        leaps = (1, _LEAPS) if in_pairs else (0, 0)
+        first = self._through(candidates[0], plan.coarse)
         refined = [
-            self._through(candidate, self._plan.refine)
-            for candidate in self._few(candidates, _REFINED)
+            self._leapt(self._through(one, plan.refine), plan.refine[-1], leaps[0])
+            for one in self._few(candidates, _REFINED)
         ]
         finished = [
-            self._through(candidate, self._plan.finish)
-            for candidate in self._few([first, *refined], _FINISHED)
+            self._leapt(self._through(one, plan.finish), plan.finish[-1], leaps[1])
+            for one in self._few([first, *refined], _FINISHED)
         ]
         return _Found(max(finished, key=_by_value), len(candidates))
 
+    def _leapt(self, one: Climb, stage: Stage, most: int) -> Climb:
+        """Climb again from the DTW on the canonical variates, for as long as that is better."""
+        for _ in range(most):
+            knots = self._alternation.leap(one.knots, stage.ridge)
+            again = self._through(replace(one, knots=knots), [stage])
+            if again.penalized <= one.penalized:
+                break
+            one = again
+        return one
+
     def _alternated(self, pool: Sequence[Float64Array]) -> Iterable[Climb]:
         """Return what rounds of CTW make of each start, where that is anything new."""
-        alternation = starts.Alternation(self._takes)
         number = count(len(pool))
         for k, knots in enumerate(pool, 1):
             self._progress("comparing starts", k, len(pool))
-            better = alternation.improved(knots)
+            better = self._alternation.improved(knots)
             if better is not None:
                 yield self._scored(better, next(number))
 

@@ -16,6 +16,7 @@ _LEADING_RIDGE = 0.1
 _WORTH_NATS = 0.25
 _CLEAN = 0.98
 _LEAST_FRAMES_A_DIM = 10
+_LAST_RIDGE, _LAST_RIDGE_OF_MANY = 1e-3, 1e-4
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,17 @@ class Plan:
 def plan_for(takes: Takes) -> Plan:
     """Return the stages in which all correlations count.
 
-    The pieces of the last stages grow with the cube root of the length beyond 400 frames.
+    The pieces of the last stages grow with the cube root of the length beyond 400 frames. Two
+    sequences with bumps of their own fit chance if the last ridge is less than 1e-3; three and
+    more do not agree on it, and follow the warps closer with 1e-4.
     """
     finer = max(1, round((takes.n_samples / _USUAL_FRAMES) ** (1 / 3)))
+    last = _LAST_RIDGE if len(takes.tracks) == 2 else _LAST_RIDGE_OF_MANY
     refine = (Stage(8, 1e-2), Stage(16, 1e-2))
     return Plan(
         coarse=(Stage(4, 1e-1), Stage(8, 1e-1), *refine),
         refine=refine,
-        finish=(Stage(12 * finer, 1e-3), Stage(24 * finer, 1e-3, tolerance=1e-5)),
+        finish=(Stage(12 * finer, last), Stage(24 * finer, last, tolerance=1e-5)),
         settings=Settings(),
     )
 

@@ -15,13 +15,14 @@ import numpy as np
 from mmalign_cli.align import warps
 from mmalign_cli.align.correlation import Linear, Samples, evidence, matching_maps
 from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.tails import without_tails
 from mmalign_cli.align.takes import Takes
 from mmalign_cli.align.warps import OpenEnds
 from mmalign_cli.model import Float64Array, IntArray
 
 _EXPONENTS = np.exp([0.0, -0.4, 0.4, -0.8, 0.8])
 _PIECES = 16
-_ROUNDS = 15
+_ROUNDS = 3
 _RIDGE = 1e-3
 _SKIP = 0.2
 _SAME = 0.01
@@ -121,13 +122,26 @@ class Alternation:
         knots : ndarray, shape (n_takes, 2, K + 1)
         """
         best = max(self._rounds(knots), key=_by_evidence, default=None)
-        if best is None:
-            return None
-        lengths = [self._takes.lengths(k) for k in range(self._takes.n_takes)]
+        return None if best is None else self._warps(best.paths, _PIECES)
+
+    def leap(self, knots: Float64Array, ridge: float) -> Float64Array:
+        """Return the warps of one more round, of as many pieces, outlying samples weighed down.
+
+        Parameters
+        ----------
+        knots : ndarray, shape (n_takes, 2, K + 1)
+        ridge : float
+        """
+        samples = without_tails(self._takes.along(knots), ridge)
+        first, second, _ = matching_maps(samples, ridge)
+        paths = tuple(self._shortest(k, ends, first, second) for k, ends in enumerate(knots))
+        return self._warps(paths, knots.shape[-1] - 1)
+
+    def _warps(self, paths: tuple[IntArray, ...], n_pieces: int) -> Float64Array:
         return np.stack(
             [
-                warps.from_path(path.astype(np.float64), n, _PIECES)
-                for path, n in zip(best.paths, lengths, strict=True)
+                warps.from_path(path.astype(np.float64), self._takes.lengths(k), n_pieces)
+                for k, path in enumerate(paths)
             ]
         )
 

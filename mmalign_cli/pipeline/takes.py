@@ -15,7 +15,7 @@ from mmalign_cli.align.cca import along, fold_gains
 from mmalign_cli.align.ctw import Found, Pair
 from mmalign_cli.align.dtw import Warp
 from mmalign_cli.align.learned import Learned, StreamMap
-from mmalign_cli.align.problem import CLOSED
+from mmalign_cli.align.problem import CLOSED, NO_ANCHORS
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.time_maps import time_maps
 from mmalign_cli.align.windows import everything
@@ -167,7 +167,7 @@ def _warp_of(pair: Pair, found: Found, path: IntArray, k: int) -> Warp:
 
 
 def _verify(warp: Warp, n: int, m: int) -> None:
-    verify_warp(warp, step_pattern("symmetric1"), everything(n, m), CLOSED, n, m)
+    verify_warp(warp, step_pattern("symmetric1"), everything(n, m), CLOSED, NO_ANCHORS, n, m)
 
 
 def learned_of(pair: Pair, found: Found) -> Learned:
