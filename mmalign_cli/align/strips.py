@@ -44,6 +44,8 @@ _MARKED_BYTES = 2**19
 """Tables whose winners fit here are one tile."""
 _LEAST_WIDTH = 256.0
 """Anti-diagonals of a tile: with fewer, beginning a tile takes longer than what is not traced."""
+_WIDTH_ALONE = 1024
+"""Of a tile, if the cost alone is asked: wider ones would lose digits of float32."""
 _KEPT_BYTES = 48 * 2**20
 """What may be kept of larger ones before fewer borders are."""
 _KEPT_ROWS_BYTES = 2**20
@@ -91,8 +93,13 @@ def weights_of(pattern: StepPattern) -> int | None:
     return None
 
 
+def cut_for_total(rows: int) -> Cut:
+    """Choose how to cut a table of which nothing is kept, into strips of some rows."""
+    return Cut(rows, _WIDTH_ALONE, max(1, _WIDTH_ALONE // rows), False)
+
+
 def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
-    """Choose how to cut a table.
+    """Choose how to cut a table whose path is to be traced.
 
     Keeps about ``12 n_cells / width`` bytes and room for marks of one group and width, with
     groups about as high as tiles are wide. Kept rows are as long as the table: where they would
@@ -370,7 +377,8 @@ def _ask(problem: Problem, single: bool, keep: bool) -> _Asked:
     pair, window, penalty = problem.pair, problem.window, problem.penalty
     n, m = len(pair.y), len(pair.x)
     cells = _EVERYTHING if window.holds_all(n) else window
-    shape = cut(window.n_cells, n, m, (single and lanes.ROWS) or PLAIN_ROWS)
+    rows = (single and lanes.ROWS) or PLAIN_ROWS
+    shape = cut(window.n_cells, n, m, rows) if keep else cut_for_total(rows)
     form = _form(pair.kernel, pair.x.shape[1], problem.diagonal, penalty > 0, single)
     like = _SINGLES if single else _DOUBLES
     striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)

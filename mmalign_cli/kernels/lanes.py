@@ -19,8 +19,7 @@ to vectors k and lanes l make them so:
 
 Numba has no vector type; this file gives it one, and the handful of operations that the sweep
 needs, as LLVM instructions. What the machine offers is read from the features that numba compiles
-for: 16 lanes with AVX-512, 8 with AVX2, none elsewhere, where `mmalign_cli.kernels.sweep` has a
-plain loop.
+for: 16 lanes with AVX-512, 8 with AVX2, 4 elsewhere, which every 64-bit machine has (SSE2, NEON).
 """
 
 from __future__ import annotations
@@ -41,25 +40,27 @@ Builder: TypeAlias = Any
 Value: TypeAlias = Any
 
 
-def _machine() -> tuple[int, int]:
-    """Return lanes of a vector and vectors of a strip: enough to hide the latency of a step."""
+def _lanes() -> int:
+    """Return the lanes of a vector: 0 where numba is told not to compile."""
     if config.DISABLE_JIT:
-        return 0, 0
+        return 0
     features = cpu_target.target_context.codegen().magic_tuple()[2]
     has = set(features.split(","))
     if {"+avx512f", "+avx512vl", "+avx512dq"} <= has:
-        return 16, 8
-    if {"+avx2", "+fma"} <= has:
-        return 8, 8
-    return 0, 0
+        return 16
+    return 8 if {"+avx2", "+fma"} <= has else 4
 
 
-LANES, VECTORS = _machine()
+LANES = _lanes()
+VECTORS = 8 if LANES else 0
+"""Of a strip: enough to hide the latency of a step."""
 ROWS = LANES * VECTORS
 BLOCKS = 4 if LANES == 16 else 2
 """Vectors of rows that the cost kernel computes together."""
 OFFSETS = 4
 """Vectors of columns that it computes together."""
+UNROLLED = 2
+"""Steps in one turn of the loop: what was new becomes what was last without being moved."""
 RING = 64
 """Anti-diagonals of costs that are kept."""
 CHUNK = RING - (4 - 1) * 16
@@ -69,7 +70,6 @@ _FLOAT = ir.FloatType()
 _I32 = ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, max(LANES, 1))
 _INTEGERS = ir.VectorType(_I32, max(LANES, 1))
-_MASK = ir.IntType(max(LANES, 1))
 _FUSE = ("contract",)  # a multiplication and an addition may become one instruction
 
 
@@ -136,14 +136,27 @@ def _at_most(builder: Builder, a: Value, b: Value) -> Value:
 
 def _least(builder: Builder, a: Value, b: Value) -> Value:
     """Take the minimum as integers: other units than those of the additions do it."""
+    if LANES == 4:  # SSE2 has no such instruction
+        return builder.select(builder.fcmp_ordered("<", a, b, flags=("nnan", "nsz")), a, b)
     kind = ir.FunctionType(_INTEGERS, [_INTEGERS, _INTEGERS])
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.smin.v{LANES}i32")
     least = builder.call(function, [builder.bitcast(v, _INTEGERS) for v in (a, b)])
     return builder.bitcast(least, _VECTOR)
 
 
-def _ups(builder: Builder, striped: bool, last: list[Value], over: Value) -> list[Value]:
-    """Return the "up" values of all vectors; `over` fills the lane past the last position."""
+def _by_bytes(builder: Builder, bits: list[Value]) -> list[Value]:
+    """Return the bits of vectors as integers, those of two together if a vector is half a byte."""
+    if LANES < 8:
+        both = ir.Constant(ir.VectorType(_I32, 2 * LANES), list(range(2 * LANES)))
+        pairs = zip(bits[::2], bits[1::2], strict=True)
+        bits = [builder.shuffle_vector(a, b, both) for a, b in pairs]
+    kind = ir.IntType(max(LANES, 8))
+    return [builder.bitcast(b, kind) for b in bits]
+
+
+def _ups(builder: Builder, striped: bool, last: list[Value], above: Value) -> list[Value]:
+    """Return the "up" values of all vectors; `above` fills the lane past the last position."""
+    over = _splat(builder, above)
     next_lane = ir.Constant(_INTEGERS, list(range(1, LANES + 1)))
     if striped:
         return [*last[1:], builder.shuffle_vector(last[0], over, next_lane)]
@@ -174,7 +187,7 @@ def _costs_here(
     """Return what adds the local costs to a vector."""
     if len(xs) == 1 and metric == SQEUCLIDEAN:
         difference = builder.fsub(xs[0], ys[0])
-        return lambda base: _call(builder, "fma", difference, difference, base)
+        return lambda base: _call(builder, "fmuladd", difference, difference, base)
     if len(xs) == 1 and metric == EUCLIDEAN:
         metric = CITYBLOCK
     sums = None
@@ -185,25 +198,6 @@ def _costs_here(
 
 def _adding(builder: Builder, cost: Value) -> Callable[[Value], Value]:
     return lambda base: builder.fadd(base, cost)
-
-
-def _emit_load(context, builder, signature, arguments):
-    memory = _Memory(context, builder, signature.args[-1], arguments[-1])
-    start = ir.Constant(ir.IntType(64), 0)
-    n = signature.return_type.count
-    return _pack(builder, [memory.load(start, k * LANES) for k in range(n)])
-
-
-@intrinsic
-def load_state(typing, array):
-    """Return the state that a float32 array (2 ROWS,) holds."""
-    return Vectors(2 * VECTORS)(array), _emit_load
-
-
-@intrinsic
-def load_rows(typing, form, array):
-    """Return the frames of the rows, (dims ROWS,), where the sweep computes the costs."""
-    return Vectors(form.form.dims * VECTORS)(form, array), _emit_load
 
 
 @intrinsic
@@ -217,34 +211,116 @@ def no_costs(typing):
     return Vectors(BLOCKS * OFFSETS)(), emit
 
 
-@intrinsic
-def store_state(typing, state, array):
-    """Write the state to a float32 array (2 ROWS,)."""
+class _Steps:
+    """What the steps of one sweep have in common: its arrays, and how a step is made."""
 
-    def emit(context, builder, signature, arguments):
-        memory = _Memory(context, builder, signature.args[1], arguments[1])
-        for k, vector in enumerate(_unpack(builder, arguments[0])):
-            memory.store(vector, ir.Constant(ir.IntType(64), 0), k * LANES)
+    def __init__(self, rule: Form, marking: bool, masked: bool, memories: dict[str, _Memory],
+                 stride: Value, penalty: Value) -> None:  # fmt: skip
+        self._rule, self._marking, self._masked = rule, marking, masked
+        self._memories, self._stride, self._penalty = memories, stride, penalty
+        self._x = [memories["x"].load(_count(0), k * LANES) for k in range(rule.dims * VECTORS)]
 
-    return types.void(state, array), emit
+    def step(self, builder: Builder, now: list[Value], t: Value, done: Value) -> list[Value]:
+        """Return the state one anti-diagonal on: t is its number, `done` how many came before."""
+        rule, memories = self._rule, self._memories
+        last, diagonal = now[:VECTORS], now[VECTORS:]
+        up = _ups(builder, rule.striped, last, memories["above"].load(done, 0, _FLOAT))
+        add_costs = self._add_costs(builder, t)
+        new, straight, left_first = [], [], []
+        for k, add_cost in enumerate(add_costs):
+            bent = _least(builder, last[k], up[k])
+            if rule.bent:
+                bent = builder.fadd(bent, _splat(builder, self._penalty))
+            direct = diagonal[k] if rule.diagonal == 1 else add_cost(diagonal[k])
+            new.append(add_cost(_least(builder, direct, bent)))
+            if self._marking:
+                straight.append(_at_most(builder, direct, bent))
+                left_first.append(_at_most(builder, last[k], up[k]))
+        if self._masked:
+            new = self._within(builder, new, t)
+        if self._marking:
+            at = builder.mul(done, _count(ROWS // 4))
+            for k, bits in enumerate(_by_bytes(builder, straight + left_first)):
+                memories["marks"].store(bits, at, k * max(LANES // 8, 1), align=1)
+        memories["below"].store(builder.extract_element(new[0], ir.Constant(_I32, 0)), done, 0)
+        return new + up
+
+    def _add_costs(self, builder: Builder, t: Value) -> list[Callable[[Value], Value]]:
+        """Return, for each vector, what adds its local costs."""
+        rule, y, ring = self._rule, self._memories["y"], self._memories["ring"]
+        if not rule.dims:
+            row = builder.mul(builder.and_(t, _count(RING - 1)), _count(ROWS))
+            return [_adding(builder, ring.load(row, k * LANES)) for k in range(VECTORS)]
+        first = builder.mul(t, _count(LANES if rule.striped else 1))
+        starts = [
+            builder.add(first, builder.mul(self._stride, _count(q))) for q in range(rule.dims)
+        ]
+        return [
+            _costs_here(
+                builder, rule.metric, self._x[k::VECTORS], [y.load(s, k * LANES) for s in starts]
+            )
+            for k in range(VECTORS)
+        ]
+
+    def _within(self, builder: Builder, new: list[Value], t: Value) -> list[Value]:
+        """Put infinity where the window does not hold anti-diagonal t."""
+        now = _splat(builder, builder.trunc(t, _I32))
+        outside = ir.Constant(_VECTOR, [float("inf")] * LANES)
+        inside = []
+        for k in range(VECTORS):
+            first, past = (
+                self._memories[name].load(_count(0), k * LANES, _INTEGERS)
+                for name in ("begin", "end")
+            )
+            inside.append(
+                builder.and_(
+                    builder.icmp_signed("<=", first, now), builder.icmp_signed("<", now, past)
+                )
+            )
+        return [
+            builder.select(here, value, outside) for here, value in zip(inside, new, strict=True)
+        ]
 
 
-@intrinsic
-def last_row(typing, state):
-    """Return the accumulated cost of the strip's last row, position 0."""
+def _repeated(
+    builder: Builder, times: Value, state: list[Value],
+    body: Callable[[list[Value], Value], list[Value]],
+) -> list[Value]:  # fmt: skip
+    """Emit a loop that asks at its end, so that what leaves it is what goes round in it.
 
-    def emit(context, builder, signature, arguments):
-        return builder.extract_element(builder.extract_value(arguments[0], 0), ir.Constant(_I32, 0))
+    Of a loop that asks first, LLVM keeps two states, and too many registers for one of them.
+    """
+    before, loop = builder.block, builder.append_basic_block()
+    after = builder.append_basic_block()
+    builder.cbranch(builder.icmp_signed("<", _count(0), times), loop, after)
+    builder.position_at_end(loop)
+    done = builder.phi(times.type)
+    now = [builder.phi(_VECTOR) for _ in state]
+    new = body(now, done)
+    more = builder.add(done, _count(1))
+    builder.cbranch(builder.icmp_signed("<", more, times), loop, after)
+    done.add_incoming(_count(0), before)
+    done.add_incoming(more, builder.block)
+    builder.position_at_end(after)
+    left = [builder.phi(_VECTOR) for _ in state]
+    for k, phi in enumerate(now):
+        phi.add_incoming(state[k], before)
+        phi.add_incoming(new[k], loop)
+        left[k].add_incoming(state[k], before)
+        left[k].add_incoming(new[k], loop)
+    return left
 
-    return types.float32(state), emit
+
+def _count(number: int) -> Value:
+    return ir.Constant(ir.IntType(64), number)
 
 
 @intrinsic(prefer_literal=True)
-def step(
-    typing, form, marking, masked, state, above, xs, y, ring, t, stride, penalty,
-    begin, end, marks, mark_at,
+def run(
+    typing, form, marking, masked, x, y, stride, ring, state, above, below, begin, end, marks,
+    penalty, t0, t1,
 ):  # fmt: skip
-    """Advance the state by one anti-diagonal.
+    """Advance a strip by the anti-diagonals t0 <= t < t1.
 
     Parameters
     ----------
@@ -254,80 +330,62 @@ def step(
         left", for each row.
     masked : 0 or 1
         Only positions with ``begin <= t < end`` lie in the window.
-    state : Vectors
-        The last anti-diagonal, then its "up" values.
-    above : float32
-        The accumulated cost over the first row, in column t.
-    xs : Vectors
+    x : float32 array (dims ROWS,)
         Frames of the rows, dimension by dimension.
-    y, ring : float32 arrays
-        Frames of the columns from element t, dimensions `stride` apart; costs computed ahead.
-    t, stride : int
-    penalty : float32
+    y : float32 array
+        Frames of the columns from element t, dimensions `stride` apart.
+    stride : int
+    ring : float32 array
+        Costs computed ahead.
+    state : float32 array (2 ROWS,)
+        The last anti-diagonal, then its "up" values; advanced.
+    above : float32 array
+        The accumulated costs over the first row, from anti-diagonal t0 on.
+    below : float32 array
+        Receives those of the last row, from t0 on.
     begin, end : int32 arrays (ROWS,)
-    marks, mark_at : uint8 array and its element
-
-    Returns
-    -------
-    Vectors
+    marks : uint8 array
+        Receives the bits, from t0 on.
+    penalty : float32
+    t0, t1 : int
     """
-    rule: Form = form.form
     marks_on, mask_on = bool(marking.literal_value), bool(masked.literal_value)
+    names = ("form", "marking", "masked", "x", "y", "stride", "ring", "state", "above", "below",
+             "begin", "end", "marks", "penalty", "t0", "t1")  # fmt: skip
 
     def emit(context, builder, signature, arguments):
-        state_, above_, xs_, _, _, t_, stride_, penalty_ = arguments[3:11]
-        mark_at_ = arguments[14]
+        value = dict(zip(names, arguments, strict=True))
+        kinds = dict(zip(names, signature.args, strict=True))
         memories = {
-            k: _Memory(context, builder, signature.args[k], arguments[k])
-            for k in (6, 7, 11, 12, 13)
+            name: _Memory(context, builder, kinds[name], value[name])
+            for name in names
+            if isinstance(kinds[name], types.Array)
         }
-        kind = t_.type
-        now = _unpack(builder, state_)
-        last, diagonal = now[:VECTORS], now[VECTORS:]
-        x = _unpack(builder, xs_)
-        first = builder.mul(t_, ir.Constant(kind, LANES if rule.striped else 1))
-        starts = [
-            builder.add(first, builder.mul(stride_, ir.Constant(kind, q))) for q in range(rule.dims)
-        ]
-        ring_row = builder.mul(
-            builder.and_(t_, ir.Constant(kind, RING - 1)), ir.Constant(kind, ROWS)
-        )
-        up = _ups(builder, rule.striped, last, _splat(builder, above_))
-        new, straight, left_first = [], [], []
-        for k in range(VECTORS):
-            if rule.dims:
-                ys = [memories[6].load(start, k * LANES) for start in starts]
-                add_cost = _costs_here(builder, rule.metric, x[k::VECTORS], ys)
-            else:
-                add_cost = _adding(builder, memories[7].load(ring_row, k * LANES))
-            if marks_on:
-                left_first.append(_at_most(builder, last[k], up[k]))
-            bent = _least(builder, last[k], up[k])
-            if rule.bent:
-                bent = builder.fadd(bent, _splat(builder, penalty_))
-            direct = diagonal[k] if rule.diagonal == 1 else add_cost(diagonal[k])
-            total = add_cost(_least(builder, direct, bent))
-            if marks_on:
-                straight.append(_at_most(builder, direct, bent))
-            if mask_on:
-                now_t = _splat(builder, builder.trunc(t_, _I32))
-                first, past = (
-                    memories[m].load(ir.Constant(kind, 0), k * LANES, _INTEGERS) for m in (11, 12)
-                )
-                inside = builder.and_(
-                    builder.icmp_signed("<=", first, now_t), builder.icmp_signed("<", now_t, past)
-                )
-                outside = ir.Constant(_VECTOR, [float("inf")] * LANES)
-                total = builder.select(inside, total, outside)
-            new.append(total)
-        if marks_on:
-            for k, bits in enumerate((*straight, *left_first)):
-                memories[13].store(builder.bitcast(bits, _MASK), mark_at_, k * LANES // 8, align=1)
-        return _pack(builder, new + up)
+        steps = _Steps(form.form, marks_on, mask_on, memories, value["stride"], value["penalty"])
+        n = builder.sub(value["t1"], value["t0"])
+        now = [memories["state"].load(_count(0), k * LANES) for k in range(2 * VECTORS)]
+        turns = builder.sdiv(n, _count(UNROLLED))
 
-    return state(
-        form, marking, masked, state, types.float32, xs, y, ring, types.intp, types.intp,
-        types.float32, begin, end, marks, types.intp,
+        def several(now: list[Value], turn: Value) -> list[Value]:
+            for k in range(UNROLLED):
+                done = builder.add(builder.mul(turn, _count(UNROLLED)), _count(k))
+                now = steps.step(builder, now, builder.add(value["t0"], done), done)
+            return now
+
+        now = _repeated(builder, turns, now, several)
+        first = builder.mul(turns, _count(UNROLLED))
+
+        def one(now: list[Value], turn: Value) -> list[Value]:
+            done = builder.add(first, turn)
+            return steps.step(builder, now, builder.add(value["t0"], done), done)
+
+        now = _repeated(builder, builder.sub(n, first), now, one)
+        for k, vector in enumerate(now):
+            memories["state"].store(vector, _count(0), k * LANES)
+
+    return types.void(
+        form, marking, masked, x, y, types.intp, ring, state, above, below, begin, end, marks,
+        types.float32, types.intp, types.intp,
     ), emit  # fmt: skip
 
 

@@ -23,8 +23,11 @@ offset in float64, the least value on its left border and over its first row. In
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
 from mmalign_cli.kernels import lanes
 from mmalign_cli.kernels.sweep import sweep
@@ -76,13 +79,29 @@ def _take_above(table, s, w, g0, g1, above):
     return offset
 
 
-# No accumulated cost is NaN, and the compiler may know: else it would not make vectors of this.
-@njit(nogil=True, fastmath={"nnan", "nsz"})
-def _least(values):
-    least = values[0]
-    for k in range(len(values)):
-        least = min(least, values[k])
-    return least
+def _bits(values: Any) -> Any:
+    """View floats as integers of their size."""
+    return values.view(np.int32 if values.itemsize == 4 else np.int64)
+
+
+@overload(_bits)
+def _bits_of(values):
+    kind = np.int32 if values.dtype.bitwidth == 32 else np.int64
+    return lambda values: values.view(kind)
+
+
+@njit(nogil=True)
+def _least(values, room):
+    """Return the least of some values, none of which is negative; `room` holds one value.
+
+    Their bits compare as integers do, and of those the compiler takes many at once.
+    """
+    bits, least = _bits(values), _bits(room)
+    lowest = bits[0]
+    for k in range(len(bits)):
+        lowest = min(lowest, bits[k])
+    least[0] = lowest
+    return room[0]
 
 
 @njit(nogil=True, cache=True)
@@ -111,7 +130,7 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     keeps = len(table.states) > len(table.base)
     above, picked = np.empty(width, kind), np.empty(width, kind)
     ring = aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
-    state = aligned(2 * rows, kind)
+    state, room = aligned(2 * rows, kind), np.empty(1, kind)
     cells = 0
     for s in range(s0, s1):
         start, stop = max(g0, table.span[s, 0]), min(g1, table.span[s, 1])
@@ -127,7 +146,7 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
             over = _take_above(table, s, w, start, past, above)
             t0, t1 = start - s * rows, past - s * rows
             left = table.offsets[k]
-            offset = min(_least(state) + left, _least(above[: past - start]) + over)
+            offset = min(_least(state, room) + left, _least(above[: past - start], room) + over)
             if offset == np.inf:
                 offset = 0.0
             _shift(state, left - offset)

@@ -89,30 +89,6 @@ def _sweep_of(form, *arguments):
     return lambda form, *arguments: chosen(form, *arguments)  # noqa: PLW0108 -- numba's way
 
 
-def _loop(marking: int, masked: int) -> Any:
-    """Return the loop over anti-diagonals that does no more than it must."""
-
-    @njit(nogil=True)
-    def run(
-        form, x, y, stride, ring, state, above, below, begin, end, marks, mark_at, penalty, t0, t1
-    ):  # fmt: skip
-        now, xs = lanes.load_state(state), lanes.load_rows(form, x)
-        for t in range(t0, t1):
-            now = lanes.step(
-                form, marking, masked, now, above[t - t0], xs, y, ring, t, stride, penalty, begin,
-                end, marks, mark_at + (t - t0) * (_ROWS // 4),
-            )  # fmt: skip
-            below[t + 1] = lanes.last_row(now)
-        lanes.store_state(now, state)
-
-    return run
-
-
-_run, _run_masked, _run_marking, _run_marking_masked = (
-    _loop(marking, masked) for marking in (0, 1) for masked in (0, 1)
-)
-
-
 @njit(nogil=True)
 def _sweep_lanes(
     form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
@@ -125,19 +101,20 @@ def _sweep_lanes(
         produced = costs_ahead(form, x, dims, y, stride, ring, produced, t, t1)
         # To pick values, one anti-diagonal at a time: for the table's last strip alone.
         stop = min(stop, t + 1 if pick >= 0 else produced)
-        over, at = above[t - t0 :], mark_at + (t - t0) * (_ROWS // 4)
+        over, under = above[t - t0 :], below[t + 1 :]
+        bits = marks[mark_at + (t - t0) * (_ROWS // 4) :]
         if marking and masked:
-            _run_marking_masked(form, x, y, stride, ring, state, over, below, begin, end, marks,
-                                at, penalty, t, stop)  # fmt: skip
+            lanes.run(form, 1, 1, x, y, stride, ring, state, over, under, begin, end, bits,
+                      penalty, t, stop)  # fmt: skip
         elif marking:
-            _run_marking(form, x, y, stride, ring, state, over, below, begin, end, marks, at,
-                         penalty, t, stop)  # fmt: skip
+            lanes.run(form, 1, 0, x, y, stride, ring, state, over, under, begin, end, bits,
+                      penalty, t, stop)  # fmt: skip
         elif masked:
-            _run_masked(form, x, y, stride, ring, state, over, below, begin, end, marks, at,
-                        penalty, t, stop)  # fmt: skip
+            lanes.run(form, 0, 1, x, y, stride, ring, state, over, under, begin, end, bits,
+                      penalty, t, stop)  # fmt: skip
         else:
-            _run(form, x, y, stride, ring, state, over, below, begin, end, marks, at, penalty, t,
-                 stop)  # fmt: skip
+            lanes.run(form, 0, 0, x, y, stride, ring, state, over, under, begin, end, bits,
+                      penalty, t, stop)  # fmt: skip
         if pick >= 0:
             picked[t - t0] = state[pick]
         t = stop
