@@ -59,7 +59,9 @@ class Found:
 
     def along(self, penalty: float) -> float:
         """Return the cost along the path, with `penalty` for each step that is not diagonal."""
-        return float(self.weights @ self.costs) + (penalty * self.bent if penalty else 0.0)
+        # Not by @: BLAS would wake threads for it, which a busy machine makes it wait for.
+        total = float((self.weights * self.costs).sum())
+        return total + (penalty * self.bent if penalty else 0.0)
 
     @property
     def bent(self) -> int:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.metrics import Comparable, costs_along
 from mmalign_cli.align.problem import Ends, Found
+from mmalign_cli.align.rooms import Lent, Marks, Room
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.waves import in_waves
 from mmalign_cli.align.windows import Window, everything
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from mmalign_cli.kernels.forms import Form
     from mmalign_cli.kernels.table import Table
 
-Marks: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-
-_SINGLES, _DOUBLES = np.empty(0, np.float32), np.empty(0, np.float64)
 _EVERYTHING = everything(0, 0)
 _SMALL = 2**15
 """Cells up to which float64 costs no time that matters."""
@@ -276,11 +274,20 @@ def find_in(
     single: bool, problem: Problem, threads: int, progress: runtime.Progress
 ) -> tuple[Found | None, float]:
     """Find it in float32 or float64, and the unit of the costs that were accumulated."""
-    pair = problem.pair
-    asked = _ask(problem, single, True)
-    if asked.cut.whole and not problem.ends.open_end:
-        return _find_at_once(problem, asked, single)
-    laid = _lay_out(asked)
+    with Lent() as room:
+        asked = _ask(problem, single, True, room)
+        if asked.cut.whole and not problem.ends.open_end:
+            return _find_at_once(problem, asked, progress)
+        return _find_by_tiles(problem, asked, threads, progress)
+
+
+def _find_by_tiles(
+    problem: Problem, asked: _Asked, threads: int, progress: runtime.Progress
+) -> tuple[Found | None, float]:
+    """Sweep the table, then the tiles again that the path crosses."""
+    from mmalign_cli.kernels.strips import weigh
+
+    pair, laid = problem.pair, _lay_out(asked)
     _sweep(laid, threads, progress)
     column, total = _end_of(laid.table)
     if total == math.inf:
@@ -288,20 +295,21 @@ def find_in(
     frames = _trace(laid, column, progress)
     if problem.ends.open_begin:
         frames = _from_last_start(pair, frames)
-    from mmalign_cli.kernels.strips import weigh
-
     costs, weights = np.empty((2, len(frames)))
     weigh(pair.kernel, problem.diagonal, pair.x, pair.y, frames, costs, weights)
-    return Found(frames, weights, costs, total, _precision(single)), laid.table.unit
+    return Found(frames, weights, costs, total, asked.precision), laid.table.unit
 
 
-def _find_at_once(problem: Problem, asked: _Asked, single: bool) -> tuple[Found | None, float]:
-    """Do so for a table of a single tile, in one call."""
+def _find_at_once(
+    problem: Problem, asked: _Asked, progress: runtime.Progress
+) -> tuple[Found | None, float]:
+    """Find the path of a table of a single tile in one call."""
     from mmalign_cli.kernels.strips import solve
 
     steps = len(problem.pair.x) + len(problem.pair.y) - 1
     frames, costs, weights = np.empty((steps, 2), np.int64), np.empty(steps), np.empty(steps)
     at, total, unit = solve(asked.form, asked.laying, asked.marks, frames, costs, weights)
+    progress("tracing", steps - at, steps - at)
     if total == math.inf:
         return None, unit
     frames, costs, weights = frames[at:], costs[at:], weights[at:]
@@ -310,7 +318,7 @@ def _find_at_once(problem: Problem, asked: _Asked, single: bool) -> tuple[Found 
         frames = _from_last_start(problem.pair, frames)
         costs, weights = costs[n_before - len(frames) :], weights[n_before - len(frames) :]
         weights[0] = 1.0
-    return Found(frames, weights, costs, total * unit, _precision(single)), unit
+    return Found(frames, weights, costs, total * unit, asked.precision), unit
 
 
 def find_total(problem: Problem, threads: int, progress: runtime.Progress) -> float:
@@ -326,17 +334,13 @@ def find_total(problem: Problem, threads: int, progress: runtime.Progress) -> fl
     return _total_in(False, problem, threads, progress)[0]
 
 
-def _precision(single: bool) -> float:
-    """Return the relative difference between two sums of a path's costs that rounding may make."""
-    return 1e-6 if single else 1e-9
-
-
 def _total_in(
     single: bool, problem: Problem, threads: int, progress: runtime.Progress
 ) -> tuple[float, float]:
-    laid = _lay_out(_ask(problem, single, False))
-    _sweep(laid, threads, progress)
-    return _end_of(laid.table)[1], laid.table.unit
+    with Lent() as room:
+        laid = _lay_out(_ask(problem, single, False, room))
+        _sweep(laid, threads, progress)
+        return _end_of(laid.table)[1], laid.table.unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,12 +355,15 @@ class _Asked:
         The arguments of `mmalign_cli.kernels.table.lay_out`.
     marks : ndarray, uint8
         Room for the winners of one group and width.
+    precision : float
+        Relative difference that rounding may make between two sums of a path's costs.
     """
 
     form: Form
     cut: Cut
     laying: tuple[Any, ...]
     marks: Marks
+    precision: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,8 +376,8 @@ class _LaidOut:
     table: Table
 
 
-def _ask(problem: Problem, single: bool, keep: bool) -> _Asked:
-    """Prepare to lay a table out in float32 or float64, with room or not for a path's needs."""
+def _ask(problem: Problem, single: bool, keep: bool, room: Room) -> _Asked:
+    """Prepare to lay a table out in float32 or float64, with what a path needs or without."""
     runtime.prepare_kernels()
     from mmalign_cli.kernels import lanes
 
@@ -380,15 +387,15 @@ def _ask(problem: Problem, single: bool, keep: bool) -> _Asked:
     rows = (single and lanes.ROWS) or PLAIN_ROWS
     shape = cut(window.n_cells, n, m, rows) if keep else cut_for_total(rows)
     form = _form(pair.kernel, pair.x.shape[1], problem.diagonal, penalty > 0, single)
-    like = _SINGLES if single else _DOUBLES
-    striped = (lanes.LANES, lanes.VECTORS) if form.striped else (1, shape.rows)
+    memory = room.singles if single else room.doubles
     laying = (
-        pair.kernel, problem.diagonal, *striped, like, pair.y, pair.x, cells.lo, cells.hi, penalty,
-        shape.width, shape.group, keep, problem.ends.open_begin, problem.ends.open_end,
+        pair.kernel, problem.diagonal, form.striped, rows, memory, pair.y, pair.x, cells.lo,
+        cells.hi, penalty, shape.width, shape.group, keep, problem.ends.open_begin,
+        problem.ends.open_end,
     )  # fmt: skip
     strips = min(shape.group, -(-n // shape.rows)) if keep else 0
-    marks = np.empty(strips * shape.rows * min(shape.width, n + m - 1) // 4, np.uint8)
-    return _Asked(form, shape, laying, marks)
+    marks = room.marks(strips * shape.rows * min(shape.width, n + m - 1) // 4)
+    return _Asked(form, shape, laying, marks, 1e-6 if single else 1e-9)
 
 
 def _lay_out(asked: _Asked) -> _LaidOut:

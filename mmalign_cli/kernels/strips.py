@@ -182,9 +182,7 @@ def _walk(form, marks, rows, s0, g0, g1, i, j, path, at):
         at -= 1
         path[at, 0], path[at, 1] = j, i
         s = i // rows
-        p = rows - 1 - (i - s * rows)
-        if form.striped:
-            p = slot(lanes.LANES, lanes.VECTORS, p)
+        p = slot(form.striped, rows - 1 - (i - s * rows))
         byte = ((s - s0) * (g1 - g0) + i + j - g0) * (rows // 4) + p // 8
         if (marks[byte] >> (p % 8)) & 1:
             i, j = i - 1, j - 1
@@ -245,11 +243,12 @@ def weigh(metric, diagonal, reference, query, path, costs, weights):
     costs, weights : ndarray, shape (n_steps,), float64
         Receive them.
     """
+    before_i, before_j = path[0, 0], path[0, 1]
     for t in range(len(path)):
         i, j = path[t, 0], path[t, 1]
-        costs[t] = cost_between(metric, reference[i], query[j])
-        straight = t > 0 and path[t - 1, 0] < i and path[t - 1, 1] < j
-        weights[t] = diagonal if straight else 1.0
+        costs[t] = cost_between(metric, reference, i, query, j)
+        weights[t] = diagonal if before_i < i and before_j < j else 1.0
+        before_i, before_j = i, j
 
 
 @njit(nogil=True, cache=True)

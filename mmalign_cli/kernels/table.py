@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from mmalign_cli.kernels import lanes
 from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, SQEUCLIDEAN
 
+_LANES, _VECTORS = lanes.LANES, max(lanes.VECTORS, 1)
 FAR = 2**30
 """An anti-diagonal that no table has."""
 _LINE = 64
@@ -86,11 +88,16 @@ class Table(NamedTuple):
 
 
 @njit(nogil=True)
+def _part(room, size):
+    """Return an array that starts at the next cache line of `room`, and what is left behind it."""
+    first = -room.ctypes.data % _LINE // room.itemsize
+    return room[first : first + size], room[first + size :]
+
+
+@njit(nogil=True)
 def aligned(size, kind):
     """Return an array that starts at a cache line, so that no vector of it crosses one."""
-    room = np.empty(size + _LINE // 4, kind)
-    first = -room.ctypes.data % _LINE // room.itemsize
-    return room[first : first + size]
+    return _part(np.empty(size + _LINE // 4, kind), size)[0]
 
 
 @njit(nogil=True)
@@ -115,11 +122,11 @@ def _filled(size, value, kind):
 
 
 @njit(nogil=True)
-def cost_between(metric, x, y):
-    """Return the local cost of two frames (d,)."""
+def cost_between(metric, x, i, y, j):
+    """Return the local cost of frame i of x and frame j of y, (n, d) and (m, d)."""
     total = 0.0
-    for q in range(len(x)):
-        size = abs(np.float64(x[q]) - np.float64(y[q]))
+    for q in range(x.shape[1]):
+        size = abs(np.float64(x[i, q]) - np.float64(y[j, q]))
         if metric == CITYBLOCK:
             total += size
         elif metric == CHEBYSHEV:
@@ -148,38 +155,37 @@ def _frame_of_reference(x, y):
 
 
 @njit(nogil=True)
-def slot(lanes, vectors, position):
-    """Return where a position stands in arrays that are loaded as vectors."""
-    return position % vectors * lanes + position // vectors
+def slot(striped, position):
+    """Return where a position stands in arrays, which may be loaded as stripes."""
+    return position % _VECTORS * _LANES + position // _VECTORS if striped else position
 
 
 @njit(nogil=True)
-def _lay_rows(lanes, vectors, query, centre, scale, x):
+def _lay_rows(striped, rows, query, centre, scale, x):
     n, dims = query.shape
-    rows = lanes * vectors
     for s in range(len(x)):
         for r in range(rows):
             i = s * rows + r
-            to = slot(lanes, vectors, rows - 1 - r)
+            to = slot(striped, rows - 1 - r)
             for q in range(dims):
                 x[s, q * rows + to] = (query[i, q] - centre[q]) * scale if i < n else 0.0
 
 
 @njit(nogil=True)
-def _lay_columns(lanes, vectors, reference, centre, scale, y, size):
+def _lay_columns(striped, rows, reference, centre, scale, y, size):
     m, dims = reference.shape
-    rows = lanes * vectors
     row = _filled(size + rows, np.inf, y.dtype)
     for q in range(dims):
         for j in range(m):
             row[rows - 1 + j] = (reference[j, q] - centre[q]) * scale
-        if lanes == 1:
+        if not striped:
             copy(row[:size], y[q * size : (q + 1) * size])
             continue
         for v in range(size):
-            vector, ahead = y[(q * size + v) * lanes : (q * size + v + 1) * lanes], row[v:]
-            for lane in range(lanes):
-                vector[lane] = ahead[lane * vectors]
+            to = (q * size + v) * _LANES
+            vector, ahead = y[to : to + _LANES], row[v:]
+            for lane in range(_LANES):
+                vector[lane] = ahead[lane * _VECTORS]
 
 
 @njit(nogil=True)
@@ -204,16 +210,16 @@ def _columns_of_rows(lo, hi, n):
 
 
 @njit(nogil=True)
-def _lay_window(lanes, vectors, lo, hi, n, begin, end, free, span):
+def _lay_window(striped, rows, lo, hi, n, begin, end, free, span):
     """Fill begin, end, free and span of a table."""
-    m, rows = len(lo), lanes * vectors
+    m = len(lo)
     first_column, past_column = _columns_of_rows(lo, hi, n)
     for s in range(len(span)):
         first, last = FAR, 0
         free[s, 0], free[s, 1] = -FAR, FAR
         for r in range(rows):
             i = min(s * rows + r, n - 1)
-            p = slot(lanes, vectors, rows - 1 - r)
+            p = slot(striped, rows - 1 - r)
             j0, j1 = first_column[i], past_column[i]
             begin[s, p] = -FAR if j0 == 0 else j0 + r
             end[s, p] = FAR if j1 == m else j1 + r
@@ -235,7 +241,7 @@ def _lay_everything(n, m, rows, begin, end, free, span):
 
 @njit(nogil=True, cache=True)
 def lay_out(
-    metric, diagonal, lanes, vectors, like, query, reference, lo, hi, penalty, width, group, keep,
+    metric, diagonal, striped, rows, room, query, reference, lo, hi, penalty, width, group, keep,
     open_begin, open_end,
 ):  # fmt: skip
     """Lay a table out.
@@ -244,10 +250,13 @@ def lay_out(
     ----------
     metric, diagonal : int
         As in `mmalign_cli.kernels.forms.Form`.
-    lanes, vectors : int
-        How the positions of a strip are dealt to vectors: 1 and the rows where they are not.
-    like : ndarray, shape (0,)
-        Of the type to compute in: float32 for lanes.
+    striped : bool
+        As in `mmalign_cli.kernels.forms.Form`.
+    rows : int
+        Of a strip.
+    room : ndarray, shape (size,)
+        Memory for the table, of the type to compute in, float32 for lanes. It is used where it is
+        large enough, so that it can be lent again and again: new memory costs more than to fill it.
     query, reference : ndarray, shape (n, d) and (m, d)
     lo, hi : ndarray, shape (m,) or (0,), int64
         Rows that each column may use, neither ever stepping back; empty for all.
@@ -264,37 +273,44 @@ def lay_out(
     Table
     """
     (n, dims), m = query.shape, len(reference)
-    rows, kind = lanes * vectors, like.dtype
-    strips = (n + rows - 1) // rows
+    strips, kind = (n + rows - 1) // rows, room.dtype
     centre, scale = _frame_of_reference(query, reference)
-    if like.itemsize == 8:
+    if room.itemsize == 8:
         scale = 1.0
         fill(centre, 0.0)
     degree = scale * scale if metric == SQEUCLIDEAN else scale
-
-    x = aligned(strips * dims * rows, kind).reshape(strips, dims * rows)
-    _lay_rows(lanes, vectors, query, centre, scale, x)
-    size = _columns_in_row(m + 3 * rows + 128)
-    stride = size * lanes
-    y = aligned(dims * stride, kind)
-    _lay_columns(lanes, vectors, reference, centre, scale, y, size)
 
     begin = aligned(strips * rows, np.int32).reshape(strips, rows)
     end = aligned(strips * rows, np.int32).reshape(strips, rows)
     free, span = np.empty((strips, 2), np.int64), np.empty((strips, 2), np.int64)
     if len(lo):
-        _lay_window(lanes, vectors, lo, hi, n, begin, end, free, span)
+        _lay_window(striped, rows, lo, hi, n, begin, end, free, span)
     else:
         _lay_everything(n, m, rows, begin, end, free, span)
-
     base, borders = np.empty(strips, np.int64), 0
     for s in range(strips):
         base[s] = borders
         borders += (span[s, 1] - 1) // width - span[s, 0] // width + 2
-    kept_rows = (strips + group - 1) // group if keep else min(2, strips)
-    last_rows = _filled((1 + kept_rows) * (m + 2 * rows), np.inf, kind)
-    last_rows = last_rows.reshape(1 + kept_rows, m + 2 * rows)
-    states = aligned((borders if keep else strips) * 2 * rows, kind).reshape(-1, 2 * rows)
+
+    size = _columns_in_row(m + 3 * rows + 128)
+    stride = size * (_LANES if striped else 1)
+    kept_rows = 1 + ((strips + group - 1) // group if keep else min(2, strips))
+    kept_states = borders if keep else strips
+    sizes = (
+        strips * dims * rows, dims * stride, kept_rows * (m + 2 * rows), kept_states * 2 * rows
+    )  # fmt: skip
+    needed = sum(sizes) + len(sizes) * _LINE
+    if len(room) < needed:
+        room = np.empty(needed, kind)
+    x, room = _part(room, sizes[0])
+    y, room = _part(room, sizes[1])
+    last_rows, room = _part(room, sizes[2])
+    states, room = _part(room, sizes[3])
+    x, states = x.reshape(strips, dims * rows), states.reshape(-1, 2 * rows)
+    _lay_rows(striped, rows, query, centre, scale, x)
+    _lay_columns(striped, rows, reference, centre, scale, y, size)
+    fill(last_rows, np.inf)
+    last_rows = last_rows.reshape(kept_rows, m + 2 * rows)
     for s in range(strips):
         fill(states[base[s] if keep else s], np.inf)
     states[0, 2 * rows - 1] = 0  # the cell before the first one, on the diagonal
@@ -302,11 +318,11 @@ def lay_out(
     if open_begin:
         fill(last_rows[0, rows : rows + m], 0.0)
     elif diagonal == 2:
-        offsets[0] = -cost_between(metric, query[0], reference[0]) * degree
+        offsets[0] = -cost_between(metric, query, 0, reference, 0) * degree
     last_row = (n - 1) % rows
     return Table(
         x, y, dims, stride, penalty * degree, begin, end, free, span, width, group, last_rows,
         base, offsets, _filled(borders, np.inf, kind), states,
         _filled(m if open_end else 0, np.inf, np.float64), last_row,
-        slot(lanes, vectors, rows - 1 - last_row), n, m, 1 / degree,
+        slot(striped, rows - 1 - last_row), n, m, 1 / degree,
     )  # fmt: skip
