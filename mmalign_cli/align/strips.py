@@ -46,8 +46,6 @@ _WIDTH_ALONE = 1024
 """Of a tile, if the cost alone is asked: wider ones would lose digits of float32."""
 _KEPT_BYTES = 48 * 2**20
 """What may be kept of larger ones before fewer borders are."""
-_KEPT_ROWS_BYTES = 2**20
-"""Rows of strips that are kept without a thought of how narrow the band is."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,7 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     """Choose how to cut a table whose path is to be traced.
 
     Keeps about ``12 n_cells / width`` bytes and room for marks of one group and width, with
-    groups about as high as tiles are wide. Kept rows are as long as the table: where they would
-    take much, of a narrow band fewer are kept, as long as marks take no more than they do.
+    groups about as high as tiles are wide.
     """
     diagonals = n_rows + n_columns - 1
     strips = -(-n_rows // rows)
@@ -110,11 +107,7 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     best = (24.0 * n_cells) ** (1 / 3)
     wanted = min(best, max(_LEAST_WIDTH, 12.0 * n_cells / _KEPT_BYTES))
     width = 2 ** math.ceil(math.log2(wanted))
-    table, group = n_rows * n_columns, max(1, width // rows)
-    if 4 * strips // group * n_columns > _KEPT_ROWS_BYTES:
-        height = min(width * table / max(n_cells, 1), math.sqrt(16 * table / width))
-        group = max(group, int(height) // rows)
-    return Cut(rows, width, group, False)
+    return Cut(rows, width, max(1, width // rows), False)
 
 
 @functools.cache
@@ -133,7 +126,8 @@ def bytes_needed(n_cells: int, n: int, m: int, d: int) -> int:
     shape = cut(n_cells, m, n, PLAIN_ROWS)
     strips = -(-m // shape.rows)
     borders = n_cells // (shape.rows * shape.width) + 3 * strips
-    last_rows = (1 + -(-strips // shape.group)) * (n + 2 * shape.rows)
+    longest = min(n, 2 * n_cells // m) + 3 * shape.rows
+    last_rows = (1 + -(-strips // shape.group)) * longest
     kept = 8 * (last_rows + borders * (2 * shape.rows + 2))
     marks = min(shape.group, strips) * shape.rows * min(shape.width, n + m) // 4
     return kept + marks + 8 * d * (n + m + 4 * shape.rows) + 8 * m + 48 * (n + m)

@@ -51,6 +51,12 @@ def _row_over(table, s):
 
 
 @njit(nogil=True)
+def _first(table, s):
+    """Return the first anti-diagonal of strip s, counted from its own: where its row is kept."""
+    return table.span[s, 0] - s * table.begin.shape[1]
+
+
+@njit(nogil=True)
 def _shift(values, by):
     for k in range(len(values)):
         values[k] = values[k] + by
@@ -64,8 +70,8 @@ def _take_above(table, s, w, g0, g1, above):
     belong to the tile before.
     """
     rows = table.begin.shape[1]
-    t0, n = g0 - s * rows, g1 - g0
-    copy(table.last_rows[_row_over(table, s), t0 + rows : t0 + rows + n], above)
+    n, first = g1 - g0, g0 - s * rows + rows - _first(table, max(s - 1, 0))
+    copy(table.last_rows[_row_over(table, s), first : first + n], above)
     if s == 0:
         return 0.0
     end = table.span[s - 1, 1]
@@ -135,7 +141,7 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     for s in range(s0, s1):
         start, stop = max(g0, table.span[s, 0]), min(g1, table.span[s, 1])
         produced = -1
-        last_row = table.last_rows[_row_over(table, s + 1)]
+        last_row, first = table.last_rows[_row_over(table, s + 1)], _first(table, s) - 1
         is_last = s == len(table.base) - 1
         pick = table.last_slot if is_last and len(table.tail) > 0 else -1
         while start < stop:
@@ -153,8 +159,8 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
             _shift(above[: past - start], over - offset)
             produced = sweep(
                 form, table.x[s], table.dims, table.y, table.stride, ring, produced, state, above,
-                last_row, table.begin[s], table.end[s], table.free[s, 0], table.free[s, 1],
-                marking, marks, ((s - s0) * (g1 - g0) + start - g0) * (rows // 4),
+                last_row[t0 - first :], table.begin[s], table.end[s], table.free[s, 0],
+                table.free[s, 1], marking, marks, ((s - s0) * (g1 - g0) + start - g0) * (rows // 4),
                 pick, picked, table.penalty, t0, t1,
             )  # fmt: skip
             if pick >= 0:

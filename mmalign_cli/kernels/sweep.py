@@ -57,8 +57,8 @@ def sweep(form: Any, *arguments: Any) -> int:
         The last anti-diagonal by position, then its "up" values; advanced.
     above : (t1 - t0,)
         Accumulated costs over the strip, from column t0 on.
-    below : (columns,)
-        Receives those of the strip's last row: column j at j + rows.
+    below : (t1 - t0,)
+        Receives those of the strip's last row.
     begin, end : (rows,) int32
         The window: position p holds ``begin[p] <= t < end[p]``.
     free0, free1 : int
@@ -101,7 +101,7 @@ def _sweep_lanes(
         produced = costs_ahead(form, x, dims, y, stride, ring, produced, t, t1)
         # To pick values, one anti-diagonal at a time: for the table's last strip alone.
         stop = min(stop, t + 1 if pick >= 0 else produced)
-        over, under = above[t - t0 :], below[t + 1 :]
+        over, under = above[t - t0 :], below[t - t0 :]
         bits = marks[mark_at + (t - t0) * (_ROWS // 4) :]
         if marking and masked:
             lanes.run(form, 1, 1, x, y, stride, ring, state, over, under, begin, end, bits,
@@ -183,7 +183,7 @@ def _sweep_plain(
             for p in range(rows):
                 if t < begin[p] or t >= end[p]:
                     last[p] = infinity
-        below[t + 1] = last[0]
+        below[t - t0] = last[0]
         if pick >= 0:
             picked[t - t0] = last[pick]
     copy(last[:rows], state)

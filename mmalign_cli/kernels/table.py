@@ -43,9 +43,10 @@ class Table(NamedTuple):
     span : ndarray, shape (strips, 2), int64
         First and last (exclusive) anti-diagonal g of each strip.
     width, group : int
-    last_rows : ndarray, shape (k + 1, m + 2 rows)
-        The row over the table, then the last rows of groups of strips, group b at 1 + b % k;
-        column j at j + rows, infinity elsewhere.
+    last_rows : ndarray, shape (k + 1, longest)
+        The row over the table, then the last rows of groups of strips, group b at 1 + b % k. Each
+        begins a row's length of rows before the strip's first column: as long as the window is
+        wide, not as the table.
     base : ndarray, shape (strips,), int64
         Number of the first border of each strip; one border before and after each tile.
     offsets : ndarray, shape (borders,), float64
@@ -287,8 +288,9 @@ def lay_out(
         _lay_window(striped, rows, lo, hi, n, begin, end, free, span)
     else:
         _lay_everything(n, m, rows, begin, end, free, span)
-    base, borders = np.empty(strips, np.int64), 0
+    base, borders, longest = np.empty(strips, np.int64), 0, span[0, 1] - span[0, 0] + rows
     for s in range(strips):
+        longest = max(longest, span[s, 1] - span[max(s - 1, 0), 0] + 1)
         base[s] = borders
         borders += (span[s, 1] - 1) // width - span[s, 0] // width + 2
 
@@ -297,7 +299,7 @@ def lay_out(
     kept_rows = 1 + ((strips + group - 1) // group if keep else min(2, strips))
     kept_states = borders if keep else strips
     sizes = (
-        strips * dims * rows, dims * stride, kept_rows * (m + 2 * rows), kept_states * 2 * rows
+        strips * dims * rows, dims * stride, kept_rows * longest, kept_states * 2 * rows
     )  # fmt: skip
     needed = sum(sizes) + len(sizes) * _LINE
     if len(room) < needed:
@@ -310,13 +312,13 @@ def lay_out(
     _lay_rows(striped, rows, query, centre, scale, x)
     _lay_columns(striped, rows, reference, centre, scale, y, size)
     fill(last_rows, np.inf)
-    last_rows = last_rows.reshape(kept_rows, m + 2 * rows)
+    last_rows = last_rows.reshape(kept_rows, longest)
     for s in range(strips):
         fill(states[base[s] if keep else s], np.inf)
     states[0, 2 * rows - 1] = 0  # the cell before the first one, on the diagonal
     offsets = _filled(borders, 0.0, np.float64)
     if open_begin:
-        fill(last_rows[0, rows : rows + m], 0.0)
+        fill(last_rows[0, rows:], 0.0)
     elif diagonal == 2:
         offsets[0] = -cost_between(metric, query, 0, reference, 0) * degree
     last_row = (n - 1) % rows
