@@ -20,20 +20,26 @@ def rng(seed):
     return np.random.default_rng(seed)
 
 
+BODY = rng(1234).normal(size=(2, 12))
+"""How the markers of every take are fixed to what moves."""
+
+
 def movement(seed, n=160):
-    """A point that moves in bursts, its accelerometer under a warp, and the warp (n,)."""
+    """Markers on what turns in bursts, an inertial sensor there under a warp, the warp (n,)."""
     r = rng(seed)
     u = np.linspace(0, 1, 4 * n)
     bursts = sum(np.exp(-(((u - c) / 0.03) ** 2)) for c in r.uniform(0.1, 0.9, 5))
     angle = 40 * np.cumsum(bursts) / len(u)
-    axes = r.normal(size=(2, 12))
-    place = np.column_stack([np.cos(angle), np.sin(angle)]) @ axes
-    pull = bursts[:, None] * np.column_stack([np.cos(3 * angle), np.sin(2 * angle), 1 + 0 * u])
-    truth = np.linspace(0, 1, n) + 0.06 * np.sin(np.pi * np.linspace(0, 1, n)) * r.choice([-1, 1])
+    turning = np.gradient(angle, u) / 30
+    jerk, pull = np.gradient(turning, u) / 10, turning**2
+    away = np.column_stack([np.cos(angle), np.sin(angle)])
+    along = np.column_stack([np.sin(angle), -np.cos(angle)])
+    felt = np.column_stack([pull[:, None] * away + jerk[:, None] * along, turning])
     even = np.linspace(0, 1, n)
-    x = np.column_stack([np.interp(even, u, c) for c in place.T])
-    y = np.column_stack([np.interp(truth, u, c) for c in pull.T])
-    return x + 0.02 * r.normal(size=x.shape), y + 0.05 * r.normal(size=y.shape), truth
+    truth = even + 0.06 * np.sin(np.pi * even) * r.choice([-1, 1])
+    x = np.column_stack([np.interp(even, u, c) for c in (away @ BODY).T])
+    y = np.column_stack([np.interp(truth, u, c) for c in felt.T])
+    return x + 0.1 * r.normal(size=x.shape), y + 0.2 * r.normal(size=y.shape), truth
 
 
 def error(knots, truth):
@@ -92,8 +98,8 @@ def test_noisy_sensors_are_aligned_together():
     starts = envelope_starts([take[:2] for take in takes])[0]
     by_envelope = np.mean([error(k, t[2]) for k, t in zip(starts, takes, strict=True)])
     errors = [error(k, t[2]) for k, t in zip(found.knots, takes, strict=True)]
-    assert np.mean(errors) < by_envelope
-    assert max(errors) < 0.03
+    assert np.mean(errors) < 0.85 * by_envelope
+    assert max(errors) < 0.01
     latents = [found.latents(i, takes[0][i]) for i in range(2)]
     assert latents[0].shape[1] == latents[1].shape[1] == len(found.correlations)
 
@@ -216,7 +222,7 @@ def test_a_model_of_noisy_sensors(run, folder):
     assert done.code == 0, done.stderr
     frames = np.array(json.loads(done.stdout)["path"]["frames"])
     found = [frames[frames[:, 1] == j, 0].mean() / 159 for j in range(160)]
-    assert np.abs(found - movement(8)[2]).mean() < 0.02
+    assert np.abs(found - movement(8)[2]).mean() < 0.01
 
 
 def test_faults_of_a_model(run, made):
