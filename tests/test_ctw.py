@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from mmalign_cli.align import choices, ctw, first_paths
+from mmalign_cli.align import pair as pair_module
 from mmalign_cli.align.alternate import Alternation, moved_at_most
 from mmalign_cli.align.anneal import align_softly
-from mmalign_cli.align.ctw import Settings, align, prepare
+from mmalign_cli.align.ctw import align
 from mmalign_cli.align.dtw import dtw
 from mmalign_cli.align.outliers import without_outliers
+from mmalign_cli.align.pair import Settings, prepare
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.selfsim import coarsened, selfsim_costs
 from mmalign_cli.errors import InputError
@@ -489,7 +491,7 @@ def test_steps_far_off_weigh_little():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3))
     x[:20] += 40 * rng.normal(size=(20, 3))
-    weights = ctw._weights_along(
+    weights = pair_module._weights_along(
         x, rng.normal(size=(200, 2)), np.column_stack([np.arange(200)] * 2)
     )
     assert np.median(weights[:20]) < 0.2 * np.median(weights[20:])

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from sklearn.cross_decomposition import CCA
 
 from mmalign_cli.align import warps
+from mmalign_cli.align.cca import cca as cca_of
+from mmalign_cli.align.cca import of_samples
 from mmalign_cli.align.climb import Settings, Stage, objective
 from mmalign_cli.align.correlation import (
     Linear,
     Samples,
     canonical,
-    common_space,
     covariance,
     evidence,
     leading_correlation,
@@ -165,7 +166,17 @@ def test_for_two_sets_it_is_the_mutual_information_of_cca():
     rho = np.array([np.corrcoef(left[:, k], right[:, k])[0, 1] for k in range(2)])
     assert total_correlation(one, 0.0)[0] == pytest.approx(evidence(rho), rel=1e-6)
     np.testing.assert_allclose(canonical(covariance(one, 0.0)[0], a, b)[1], rho, rtol=1e-6)
-    np.testing.assert_allclose(common_space(one, 0.0)[1], rho, rtol=1e-6)
+
+
+def test_canonical_directions_are_those_of_cca():
+    one = samples(2, (3, 2))
+    u, rho, v = canonical(covariance(one, 0.1)[0], *one.blocks)
+    found = cca_of(of_samples(one, 0.1))
+    np.testing.assert_allclose(found.correlations, rho, rtol=1e-9)
+    first, second = (f.weights for f in found.maps)
+    sign = np.sign((first * u).sum(axis=0))
+    np.testing.assert_allclose(first * sign, u, atol=1e-9)
+    np.testing.assert_allclose(second * sign, v, atol=1e-9)
 
 
 def by_differences(function, at, step=1e-5):

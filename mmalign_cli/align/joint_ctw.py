@@ -6,9 +6,10 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.cca import Canonical
-from mmalign_cli.align.ctw import Found, Pair
+from mmalign_cli.align.ctw import Found
 from mmalign_cli.align.dtw import Warp
 from mmalign_cli.align.joint import align_jointly
+from mmalign_cli.align.pair import Pair
 from mmalign_cli.align.schedule import is_chancy
 from mmalign_cli.align.takes import lay_out
 from mmalign_cli.align.warps import OpenEnds

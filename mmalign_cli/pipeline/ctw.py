@@ -13,8 +13,9 @@ from mmalign_cli.align import anneal, ctw, joint_ctw
 from mmalign_cli.align.choices import DEFAULT_ALGORITHM
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.coupling import Expectation, draw_paths, posterior_of
-from mmalign_cli.align.ctw import Found, Pair, Settings
+from mmalign_cli.align.ctw import Found
 from mmalign_cli.align.dtw import Warp, bytes_needed, dtw
+from mmalign_cli.align.pair import Pair, Settings, prepare
 from mmalign_cli.align.problem import NO_ANCHORS, Ends
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.time_maps import knots_of, time_maps
@@ -169,7 +170,7 @@ def align_ctw(
     hint = "use fewer frames (hop=, start=, end=)"
     plan = plan_ctw(streams, settings, keep_costs)
     runtime.require_memory(plan.bytes, max_memory, subject, hint)
-    pair = ctw.prepare(reference.values, query.values, settings.of_aligner(), subject)
+    pair = prepare(reference.values, query.values, settings.of_aligner(), subject)
     with runtime.one_algebra_thread():
         found = ALGORITHMS[settings.algorithm][settings.coupling](pair, progress)
         verdict = verdict_of(pair, found, settings)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align import ctw
 from mmalign_cli.align.cca import along, fold_gains
-from mmalign_cli.align.ctw import Found, Pair
+from mmalign_cli.align.ctw import Found
 from mmalign_cli.align.dtw import Warp
 from mmalign_cli.align.learned import Learned, StreamMap
+from mmalign_cli.align.pair import Pair, prepare_takes
 from mmalign_cli.align.problem import CLOSED, NO_ANCHORS
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.time_maps import time_maps
@@ -107,7 +107,7 @@ def align_takes(
     need = sum(plan_ctw(take.streams, settings, False).bytes for take in takes)
     runtime.require_memory(need, max_memory, "takes", "use fewer takes or frames")
     frames = [(take.streams[0].values, take.streams[1].values) for take in takes]
-    pair = ctw.prepare_takes(frames, settings.of_aligner(), [f"take {t.id}" for t in takes])
+    pair = prepare_takes(frames, settings.of_aligner(), [f"take {t.id}" for t in takes])
     found = ALGORITHMS[settings.algorithm]["hard"](pair, progress)
     paths = pair.parted(found.warp.frames)
     verdict, own = verdict_of(pair, found, settings), _of_each(pair, paths, found)
