@@ -228,11 +228,26 @@ def test_a_model_of_noisy_sensors(run, folder):
 def test_faults_of_a_model(run, made):
     (made / "text.npz").write_text("nothing")
     np.savez(made / "other.npz", x=np.zeros(3))
-    for name in ("text.npz", "other.npz"):
-        done = run("ctw", "--takes", "made/takes.csv", "--model", name)
-        assert done.code == 3
-        assert f"{name}: is not a model of mmalign" in done.stderr
     assert run("ctw", "--takes", "made/takes.csv", "--save-model", "maps.npz").code == 0
+    whole = (made / "maps.npz").read_bytes()
+    (made / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with np.load(made / "maps.npz") as file:
+        arrays = dict(file)
+    np.savez(made / "unlike.npz", **{**arrays, "weights_0": arrays["weights_0"][:, :1]})
+    np.savez(made / "objects.npz", **{**arrays, "meta": np.array({"a": 1})})
+    faults = {
+        "gone.npz": "no such file",
+        "text.npz": "damaged npz archive",
+        "half.npz": "damaged npz archive",
+        "objects.npz": "damaged npz archive",
+        "other.npz": "is not a model of mmalign",
+        "unlike.npz": "contradicts itself",
+    }
+    for name, what in faults.items():
+        done = run("ctw", "--takes", "made/takes.csv", "--model", name, "-o", "out")
+        assert done.code == 3
+        assert f"{name}: {what}" in done.stderr
+        assert not (made / "out").exists()
     (made / "t.csv").write_text("id,a,b\nx,made/take01/stream2.csv,made/take01/stream1.csv\n")
     done = run("ctw", "--takes", "t.csv", "--model", "maps.npz")
     assert done.code == 3
