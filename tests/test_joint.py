@@ -373,6 +373,13 @@ def test_takes_share_their_maps():
     assert found.correlations[2] < 0.3
 
 
+def test_no_take_is_left_astray_as_an_outlier():
+    planted = synth.takes(8, True, rng(4))
+    found = align_jointly([take.sequences for take in planted])
+    errors = [error(p, take.truth) for p, take in zip(found.paths, planted, strict=True)]
+    assert max(errors) < 0.4
+
+
 def test_unrelated_sequences_show_no_evidence():
     smooth = [synth.takes(1, True, rng(s))[0].sequences for s in (1, 2)]
     found = align_jointly([[smooth[0][0], smooth[1][1]]])

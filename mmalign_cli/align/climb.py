@@ -208,14 +208,19 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
 def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:
     """Return the takes, with the weights of a t distribution where that is asked for or likelier.
 
-    A leading part of the correlations is no likelihood, and asks for no distribution.
+    A leading part of the correlations is no likelihood, and asks for no distribution. Of several
+    takes, one that is astray would pass for an outlier as a whole, and stay where it is.
     """
-    if stage.leading is not None and not settings.robust:
+    if not (_may_have_tails(takes, stage) or settings.robust):
         return takes
     tails = fitted(_samples(takes, theta, stage, settings), stage.ridge)
     if tails.gain <= 0 and not settings.robust:
         return takes
     return replace(takes, weights=tails.weights.reshape(takes.weights.shape))
+
+
+def _may_have_tails(takes: Takes, stage: Stage) -> bool:
+    return stage.leading is None and takes.n_takes == 1
 
 
 def _worth(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> float:
@@ -226,7 +231,7 @@ def _worth(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) 
     it is likelier than the Gaussian.
     """
     plain, _ = objective(takes, theta, stage, settings)
-    if stage.leading is not None:
+    if not _may_have_tails(takes, stage):
         return plain
     samples = _samples(takes, theta, stage, settings)
     tails = fitted(samples, stage.ridge)

@@ -16,6 +16,7 @@ from mmalign_cli.align.choices import (
     COUPLINGS,
     DEFAULT_ALGORITHM,
     INITS,
+    LEARNING_ALONE,
     PRESETS,
 )
 from mmalign_cli.commands import takes
@@ -193,7 +194,7 @@ def ctw(
     if table is not None:
         if reference is not None:
             raise UsageError("--takes", "stands instead of REFERENCE and QUERY", "name one of them")
-        _align_takes(table, parameters, targets, run, dry_run)
+        _align_takes(context, table, parameters, targets, run, dry_run)
         return
     if reference is None or query is None:
         raise UsageError("ctw", "needs REFERENCE and QUERY", "or --takes TAKES.csv")
@@ -235,20 +236,29 @@ def ctw(
 
 
 def _align_takes(
-    table: str, parameters: dict[str, Any], targets: Targets, run: Run, dry_run: bool
+    context: click.Context,
+    table: str,
+    parameters: dict[str, Any],
+    targets: Targets,
+    run: Run,
+    dry_run: bool,
 ) -> None:
     """Align the takes of a table."""
     defaults = take_defaults(parameters)
-    model = parameters.pop("model")
-    takes.check(targets, parameters, model)
-    if dry_run:
-        raise UsageError("--dry-run", "is for one alignment, --takes are many")
-    save = parameters.pop("save_model")
+    model, save = parameters.pop("model"), parameters.pop("save_model")
+    takes.check(targets, parameters, model, save)
+    if model is not None:
+        for name in LEARNING_ALONE:
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(option, "means nothing with --model, which learns nothing")
 
     from mmalign_cli.pipeline.ctw import CtwSettings
 
     settings = CtwSettings(**parameters)
-    takes.run_takes(table, defaults, settings, targets, run, save=save, model=model)
+    takes.run_takes(
+        table, defaults, settings, targets, run, save=save, model=model, dry_run=dry_run
+    )
 
 
 def _take_preset(context: click.Context, parameters: dict[str, Any]) -> None:

@@ -174,9 +174,7 @@ def align_ctw(
     with runtime.one_algebra_thread():
         found = ALGORITHMS[settings.algorithm][settings.coupling](pair, progress)
         verdict = verdict_of(pair, found, settings)
-    if settings.strict and found.ending in ("cycle", "max-iter"):
-        what = f"no convergence in {len(found.objective)} rounds ({found.ending})"
-        raise AlignmentError(subject, what, "raise --max-iter, or leave --strict out")
+    require_settled(found, settings, subject)
     latents = (found.maps.maps[0](pair.x), found.maps.maps[1](pair.y))
     warp = found.warp
     if keep_costs:
@@ -276,6 +274,13 @@ def parameters_of(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[st
         parameters["leading"] = found.joint.leading
     flags = ("robust", "open_begin", "open_end")
     return parameters | {name: True for name in flags if getattr(settings, name)}
+
+
+def require_settled(found: Found, settings: CtwSettings, subject: str) -> None:
+    """Refuse, with ``strict``, rounds that did not come to an end."""
+    if settings.strict and found.ending in ("cycle", "max-iter"):
+        what = f"no convergence in {len(found.objective)} rounds ({found.ending})"
+        raise AlignmentError(subject, what, "raise --max-iter, or leave --strict out")
 
 
 def unsettled(found: Found) -> list[str]:

@@ -31,6 +31,7 @@ from mmalign_cli.pipeline.ctw import (
     parameters_of,
     plan_ctw,
     projections_of,
+    require_settled,
     unsettled,
     verdict_of,
 )
@@ -73,6 +74,12 @@ def load_takes(
     return takes
 
 
+def bytes_needed(takes: Sequence[Take], settings: CtwSettings, learned: Learned | None) -> int:
+    """Return what aligning the takes keeps in memory at most: under learned maps one at a time."""
+    needs = [plan_ctw(take.streams, settings, False).bytes for take in takes]
+    return sum(needs) if learned is None else max(needs)
+
+
 def align_takes(
     takes: Sequence[Take],
     settings: CtwSettings,
@@ -101,21 +108,27 @@ def align_takes(
     ------
     InputError
         If a stream is too short, or does not change in any take.
-    LimitError
-        If there is too little memory.
+    AlignmentError
+        If there is too little memory, or with ``strict`` if the rounds did not come to an end.
     """
-    need = sum(plan_ctw(take.streams, settings, False).bytes for take in takes)
+    need = bytes_needed(takes, settings, None)
     runtime.require_memory(need, max_memory, "takes", "use fewer takes or frames")
     frames = [(take.streams[0].values, take.streams[1].values) for take in takes]
     pair = prepare_takes(frames, settings.of_aligner(), [f"take {t.id}" for t in takes])
-    found = ALGORITHMS[settings.algorithm]["hard"](pair, progress)
-    paths = pair.parted(found.warp.frames)
-    verdict, own = verdict_of(pair, found, settings), _of_each(pair, paths, found)
+    with runtime.one_algebra_thread():
+        found = ALGORITHMS[settings.algorithm]["hard"](pair, progress)
+        require_settled(found, settings, "takes")
+        paths = pair.parted(found.warp.frames)
+        verdict, own = verdict_of(pair, found, settings), _of_each(pair, paths, found)
     alignments = []
     for k, (take, path) in enumerate(zip(takes, paths, strict=True)):
         warp = _warp_of(pair, found, path, k)
         line = None if found.joint is None else found.joint.frames(k)
-        confidence = {**verdict, "take_evidence": None if own is None else own[k]}
+        confidence = {
+            **verdict,
+            "total_correlation": found.total_correlation,
+            "take_evidence": None if own is None else own[k],
+        }
         alignments.append(
             Alignment(
                 method="ctw",
@@ -227,7 +240,7 @@ def align_with(
             if stream.n_dims != one.n_dims:
                 what = f"{stream.name} has {stream.n_dims} dimensions, {model} {one.n_dims}"
                 raise InputError(f"take {take.id}", what, "use the columns it was learned from")
-    need = max(plan_ctw(take.streams, CtwSettings(), False).bytes for take in takes)
+    need = bytes_needed(takes, CtwSettings(), learned)
     runtime.require_memory(need, max_memory, "takes", "use fewer frames")
     return [_aligned_with(take, learned, model, seed) for take in takes]
 
