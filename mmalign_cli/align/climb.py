@@ -13,6 +13,7 @@ from mmalign_cli.align.takes import Takes
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.model import Float64Array
 
+MOST_ITERATIONS = 1000
 _ROUNDS = 3
 _COVERAGE_POWER = 0.125
 _TINY = np.finfo(np.float64).tiny
@@ -62,7 +63,7 @@ class Settings:
     smooth_speed: bool = False
     robust: bool = False
     ends: OpenEnds = CLOSED_ENDS
-    iterations: int = 100
+    iterations: int = MOST_ITERATIONS
 
 
 @dataclass(frozen=True, eq=False)

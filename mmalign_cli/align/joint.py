@@ -16,7 +16,7 @@ import numpy as np
 from mmalign_cli import runtime
 from mmalign_cli.align import starts, warps
 from mmalign_cli.align.cca import cca, folds_of, held_out_gains, of_samples
-from mmalign_cli.align.climb import Climb, Settings, Stage, climb, objective
+from mmalign_cli.align.climb import MOST_ITERATIONS, Climb, Settings, Stage, climb, objective
 from mmalign_cli.align.correlation import Linear, Samples, total_correlation
 from mmalign_cli.align.envelopes import envelope_starts
 from mmalign_cli.align.outliers import without_outliers
@@ -114,7 +114,7 @@ def align_jointly(
     robust: bool = False,
     ends: OpenEnds = CLOSED_ENDS,
     leading: tuple[int, int, int] | None = None,
-    iterations: int = 100,
+    iterations: int = MOST_ITERATIONS,
     seed: int = 0,
     progress: Progress = runtime.silent,
 ) -> Joint:

@@ -136,7 +136,7 @@ def _from_zero(
     "--max-iter",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Rounds from each start at most [50]; joint: iterations of a stage [300].",
+    help="Rounds from each start at most [50]; joint: iterations of a stage [1000].",
 )
 @click.option(
     "--tol",
