@@ -263,11 +263,39 @@ def test_faults_of_a_model(run, made):
         ("--open-end",),
         ("--save-model", "m.npz", "--model", "n.npz"),
         ("--save-model", "m.json"),
-        ("--dry-run",),
+        ("--model", "m.npz", "--robust"),
+        ("--model", "m.npz", "--algorithm", "alternating"),
+        ("--model", "m.npz", "--max-iter", "3"),
     ],
 )
 def test_what_takes_do_not_go_with(run, made, arguments):
-    assert run("ctw", "--takes", "made/takes.csv", *arguments).code == 2
+    done = run("ctw", "--takes", "made/takes.csv", *arguments)
+    assert done.code == 2
+    assert done.stderr.count("mmalign: error: ") == 1
+
+
+def test_a_dry_run_of_takes_says_what_it_would_take(run, made):
+    done = run(
+        "ctw", "--takes", "made/takes.csv", "-o", "out", "--save-model", "m.npz", "--dry-run"
+    )
+    assert done.code == 0
+    assert "4 takes, " in done.stdout
+    assert "frames of 6 and 8 dimensions" in done.stdout
+    assert not (made / "out").exists()
+    assert not (made / "m.npz").exists()
+
+
+def test_strict_takes_must_come_to_an_end(run, made):
+    done = run("ctw", "--takes", "made/takes.csv", "--strict", "--max-iter", "1", "-o", "out")
+    assert done.code == 4
+    assert "no convergence" in done.stderr
+    assert not (made / "out").exists()
+
+
+def test_takes_converge_by_default(run, made):
+    done = run("ctw", "--takes", "made/takes.csv", "--json")
+    assert done.stderr == ""
+    assert all(json.loads(line)["optimizer"]["converged"] for line in done.stdout.splitlines())
 
 
 def test_documents_are_not_overwritten(run, made):
