@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ from mmalign_cli.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from mmalign_cli.model import Array
     from mmalign_cli.pipeline.ctw import CtwSettings, Plan
+    from mmalign_cli.streams.spec import StreamSpec
 
 
 EXAMPLES = """\b
@@ -203,6 +204,18 @@ def ctw(
             hint = "write the two streams into a table with one row"
             raise UsageError(f"--{option.replace('_', '-')}", "goes with --takes", hint)
     specs = parse_streams([reference, query], parameters)
+    _align_pair(specs, parameters, targets, run, posterior, dry_run)
+
+
+def _align_pair(
+    specs: Sequence[StreamSpec],
+    parameters: Mapping[str, Any],
+    targets: Targets,
+    run: Run,
+    posterior: str | None,
+    dry_run: bool,
+) -> None:
+    """Align two streams."""
     inputs = [spec.path for spec in specs]
     targets.check(inputs, run.force, [] if posterior is None else [posterior])
 

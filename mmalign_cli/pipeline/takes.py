@@ -120,36 +120,39 @@ def align_takes(
         require_settled(found, settings, "takes")
         paths = pair.parted(found.warp.frames)
         verdict, own = verdict_of(pair, found, settings), _of_each(pair, paths, found)
+    shared = {**verdict, "total_correlation": found.total_correlation}
     alignments = []
     for k, (take, path) in enumerate(zip(takes, paths, strict=True)):
-        warp = _warp_of(pair, found, path, k)
-        line = None if found.joint is None else found.joint.frames(k)
-        confidence = {
-            **verdict,
-            "total_correlation": found.total_correlation,
-            "take_evidence": None if own is None else own[k],
-        }
-        alignments.append(
-            Alignment(
-                method="ctw",
-                parameters={**parameters_of(settings, pair, found), "takes": len(takes)},
-                streams=tuple(s.info() for s in take.streams),
-                path=path_of(path, take.streams),
-                time_maps=maps_of(path_of(path, take.streams), line, take.streams),
-                cost=warp.cost,
-                optimizer=optimizer_of(found),
-                projections=projections_of(
-                    [s.name for s in take.streams], found.maps.after(pair.bases).maps
-                ),
-                confidence=confidence,
-                warnings=(
-                    *stream_warnings(take.streams),
-                    *unsettled(found),
-                    *_doubts(confidence),
-                ),
-            )
-        )
+        confidence = {**shared, "take_evidence": None if own is None else own[k]}
+        alignments.append(_alignment(pair, found, settings, take, path, k, confidence))
     return alignments, learned_of(pair, found)
+
+
+def _alignment(
+    pair: Pair,
+    found: Found,
+    settings: CtwSettings,
+    take: Take,
+    path: IntArray,
+    k: int,
+    confidence: Mapping[str, Any],
+) -> Alignment:
+    """Return the alignment of take number k."""
+    n_takes = len(pair.takes())
+    line = None if found.joint is None else found.joint.frames(k)
+    steps, names = path_of(path, take.streams), [s.name for s in take.streams]
+    return Alignment(
+        method="ctw",
+        parameters={**parameters_of(settings, pair, found), "takes": n_takes},
+        streams=tuple(s.info() for s in take.streams),
+        path=steps,
+        time_maps=maps_of(steps, line, take.streams),
+        cost=_warp_of(pair, found, path, k).cost,
+        optimizer=optimizer_of(found),
+        projections=projections_of(names, found.maps.after(pair.bases).maps),
+        confidence=confidence,
+        warnings=(*stream_warnings(take.streams), *unsettled(found), *_doubts(confidence)),
+    )
 
 
 def _doubts(confidence: Mapping[str, Any]) -> list[str]:
