@@ -14,7 +14,7 @@ _FRAMES_A_DIM = 50
 _LEAST_PIECES = 8
 _LEADING_RIDGE = 0.1
 _WORTH_NATS = 0.25
-_CLEAN = 0.98
+_CLEAN = 0.99
 _LEAST_FRAMES_A_DIM = 10
 _LAST_RIDGE, _LAST_RIDGE_OF_MANY = 1e-3, 1e-4
 
@@ -109,7 +109,8 @@ def is_scarce(takes: Takes) -> bool:
 def is_noisy(correlations: Float64Array) -> bool:
     """Tell from the correlations of an alignment (k,) whether the sensors are noisy.
 
-    Clean views of one thing, even those distorted, have a first correlation above .99 along what
-    the joint aligner finds, the sensors of a foot below .95.
+    Clean views of one thing, even those with bumps of their own, have a first correlation above
+    .997 along what the joint aligner finds, by the weights of a t where that is likelier; the
+    sensors of a foot at most .982, chance and all.
     """
     return float(correlations[0]) < _CLEAN
