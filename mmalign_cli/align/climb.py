@@ -15,6 +15,8 @@ from mmalign_cli.model import Float64Array
 
 MOST_ITERATIONS = 1000
 _ROUNDS = 3
+_OF_ONE_TAKE = 100
+_SETTLED = 0.01
 _COVERAGE_POWER = 0.125
 _TINY = np.finfo(np.float64).tiny
 
@@ -168,7 +170,8 @@ def _penalty(theta: Float64Array, settings: Settings) -> tuple[float, Float64Arr
 def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb:
     """Maximise the objective at one resolution, by L-BFGS.
 
-    Between rounds of it the samples are weighed anew, where they are weighed at all.
+    Between rounds of it the samples are weighed anew, where they are weighed at all. It has
+    converged where the last round was worth no more than a hundredth, too.
 
     Parameters
     ----------
@@ -190,7 +193,8 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
             value, gradient = objective(by, flat.reshape(shape), stage, settings)
             return -value, -gradient.ravel()
 
-        most = settings.iterations // (1 if weighed is takes else _ROUNDS)
+        before = _worth(takes, theta, stage, settings)
+        most = _iterations(takes, stage, settings) // (1 if weighed is takes else _ROUNDS)
         options = {"maxiter": most, "maxcor": 12, "ftol": stage.tolerance}
         found = minimize(downhill, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
         theta = found.x.reshape(shape)
@@ -201,9 +205,15 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
         start.start,
         value,
         iterations,
-        bool(found.success),
+        bool(found.success) or value - before <= _SETTLED * abs(value),
         (*start.history, value),
     )
+
+
+def _iterations(takes: Takes, stage: Stage, settings: Settings) -> int:
+    """Return the iterations of a stage; one take, climbed to the end, begins to fit chance."""
+    one = takes.n_takes == 1 and stage.leading is None
+    return min(settings.iterations, _OF_ONE_TAKE) if one else settings.iterations
 
 
 def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:

@@ -137,7 +137,7 @@ def _from_zero(
     "--max-iter",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Rounds from each start at most [50]; joint: iterations of a stage [1000].",
+    help="Rounds from each start at most [50]; joint: of a stage [1000; one take: 100].",
 )
 @click.option(
     "--tol",
