@@ -110,7 +110,7 @@ def is_noisy(correlations: Float64Array) -> bool:
     """Tell from the correlations of an alignment (k,) whether the sensors are noisy.
 
     Clean views of one thing, even those with bumps of their own, have a first correlation above
-    .997 along what the joint aligner finds, by the weights of a t where that is likelier; the
-    sensors of a foot at most .982, chance and all.
+    .99 along what the joint aligner finds, by the weights of a t where that is likelier; the
+    sensors of a foot below .97, chance and all.
     """
     return float(correlations[0]) < _CLEAN
