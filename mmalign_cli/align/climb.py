@@ -171,7 +171,8 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
     """Maximise the objective at one resolution, by L-BFGS.
 
     Between rounds of it the samples are weighed anew, where they are weighed at all. It has
-    converged where the last round was worth no more than a hundredth, too.
+    converged where the last round was worth no more than a hundredth, too, and where it ended at
+    the iterations that are meant for one take.
 
     Parameters
     ----------
@@ -199,13 +200,14 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
         found = minimize(downhill, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
         theta = found.x.reshape(shape)
         iterations += int(found.nit)
+    planned = _iterations(takes, stage, settings) < settings.iterations
     value = -float(found.fun) if weighed is takes else _worth(takes, theta, stage, settings)
     return Climb(
         warps.knots_of(theta, settings.ends),
         start.start,
         value,
         iterations,
-        bool(found.success) or value - before <= _SETTLED * abs(value),
+        bool(found.success) or planned or value - before <= _SETTLED * abs(value),
         (*start.history, value),
     )
 
