@@ -17,8 +17,8 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.alternate import moved_at_most
-from mmalign_cli.align.ctw import Settings, prepare
 from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.pair import Settings, prepare
 
 
 def milliseconds(work: Callable[[], object]) -> float:

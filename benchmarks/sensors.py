@@ -107,8 +107,9 @@ def confidence(data: Path, share: float) -> Iterable[tuple[str, Floats, str]]:
         errors.append(float(np.abs(seconds - case.truth).mean()))
         supported.append(bool((found.confidence or {})["supported"]))
     chosen = np.array(supported)
-    yield f"supported, {chosen.sum()}", 100 * np.array(errors)[chosen], "%"
-    yield f"no evidence, {(~chosen).sum()}", 100 * np.array(errors)[~chosen], "%"
+    for label, which in (("supported", chosen), ("no evidence", ~chosen)):
+        if which.any():
+            yield label, 100 * np.array(errors)[which], "%"
 
 
 def gait(data: Path, share: float) -> Iterable[tuple[str, Floats, str]]:

@@ -348,8 +348,9 @@ def test_evaluate_against_a_path(run, pair):
     np.save("truth.npy", shifted)
     write_truth(shifted, "truth.csv")
     write_truth(shifted, "named.csv", "a_frame,b_frame")
+    write_truth(shifted, "others.csv", "left_frame,right_frame")
     expected = naive.path_difference(frames.astype(float), shifted.astype(float))
-    for truth in ("truth.npy", "truth.csv", "named.csv"):
+    for truth in ("truth.npy", "truth.csv", "named.csv", "others.csv"):
         errors = json.loads(run("evaluate", "out.json", truth, "--json").stdout)
         assert errors["path_difference"] == pytest.approx(expected)
     for truth in ("own.csv", "out.json"):

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from mmalign_cli.align import choices, ctw, first_paths
+from mmalign_cli.align import pair as pair_module
 from mmalign_cli.align.alternate import Alternation, moved_at_most
 from mmalign_cli.align.anneal import align_softly
-from mmalign_cli.align.ctw import Settings, align, prepare
+from mmalign_cli.align.ctw import align
 from mmalign_cli.align.dtw import dtw
 from mmalign_cli.align.outliers import without_outliers
+from mmalign_cli.align.pair import Settings, prepare
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.selfsim import coarsened, selfsim_costs
 from mmalign_cli.errors import InputError
@@ -347,6 +349,25 @@ def test_document(run, pair):
     assert value["time_maps"][0]["knots"][-1] == [5.45, 8.9]
 
 
+def test_open_ends_of_the_joint_algorithm(run, folder):
+    x, y, truth = planted(1, 200, 160)
+    shared = (truth[:, 0] >= 20) & (truth[:, 0] < 170)
+    save("a.csv", x[20:170])
+    save("b.csv", y)
+    ends = ("--open-begin", "--open-end")
+    inside = truth[shared] - [20, 0]
+    errors = []
+    for options in ((), ends):
+        value = document_of(run("ctw", *STREAMS, *options, "--json"))
+        frames = np.array(value["path"]["frames"])
+        errors.append(path_difference(frames.astype(float), inside))
+    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 2.0
+    assert frames[0, 1] > 0
+    assert frames[-1, 1] < 159
+    assert value["parameters"]["open_begin"] is value["parameters"]["open_end"] is True
+
+
 def test_unrelated_streams_get_a_warning(run, folder):
     rng = np.random.default_rng(0)
     for name in "ab":
@@ -428,7 +449,12 @@ def test_missing_values_are_dealt_with_by_the_stream(run, pair, policy):
         (["--posterior", "p.npz"], 2, "--coupling soft"),
         (["--coupling", "soft", "--posterior", "p.csv"], 2, "--posterior"),
         (["--coupling", "soft", "--posterior", "no/p.npz"], 5, "no"),
-        (["--coupling", "soft", "--open-end"], 2, "soft"),
+        (["--coupling", "soft", "--open-end"], 2, "--coupling: soft has no open ends"),
+        (
+            ["--coupling", "soft", "--open-begin", "--algorithm", "alternating"],
+            2,
+            "--coupling: soft has no open ends",
+        ),
         (["--max-memory", "1k"], 4, "memory"),
         (["--strict", "--max-iter", "1", "--algorithm", "alternating"], 4, "convergence"),
     ],
@@ -489,7 +515,7 @@ def test_steps_far_off_weigh_little():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 3))
     x[:20] += 40 * rng.normal(size=(20, 3))
-    weights = ctw._weights_along(
+    weights = pair_module._weights_along(
         x, rng.normal(size=(200, 2)), np.column_stack([np.arange(200)] * 2)
     )
     assert np.median(weights[:20]) < 0.2 * np.median(weights[20:])

@@ -20,20 +20,26 @@ def rng(seed):
     return np.random.default_rng(seed)
 
 
+BODY = rng(1234).normal(size=(2, 12))
+"""How the markers of every take are fixed to what moves."""
+
+
 def movement(seed, n=160):
-    """A point that moves in bursts, its accelerometer under a warp, and the warp (n,)."""
+    """Markers on what turns in bursts, an inertial sensor there under a warp, the warp (n,)."""
     r = rng(seed)
     u = np.linspace(0, 1, 4 * n)
     bursts = sum(np.exp(-(((u - c) / 0.03) ** 2)) for c in r.uniform(0.1, 0.9, 5))
     angle = 40 * np.cumsum(bursts) / len(u)
-    axes = r.normal(size=(2, 12))
-    place = np.column_stack([np.cos(angle), np.sin(angle)]) @ axes
-    pull = bursts[:, None] * np.column_stack([np.cos(3 * angle), np.sin(2 * angle), 1 + 0 * u])
-    truth = np.linspace(0, 1, n) + 0.06 * np.sin(np.pi * np.linspace(0, 1, n)) * r.choice([-1, 1])
+    turning = np.gradient(angle, u) / 30
+    jerk, pull = np.gradient(turning, u) / 10, turning**2
+    away = np.column_stack([np.cos(angle), np.sin(angle)])
+    along = np.column_stack([np.sin(angle), -np.cos(angle)])
+    felt = np.column_stack([pull[:, None] * away + jerk[:, None] * along, turning])
     even = np.linspace(0, 1, n)
-    x = np.column_stack([np.interp(even, u, c) for c in place.T])
-    y = np.column_stack([np.interp(truth, u, c) for c in pull.T])
-    return x + 0.02 * r.normal(size=x.shape), y + 0.05 * r.normal(size=y.shape), truth
+    truth = even + 0.06 * np.sin(np.pi * even) * r.choice([-1, 1])
+    x = np.column_stack([np.interp(even, u, c) for c in (away @ BODY).T])
+    y = np.column_stack([np.interp(truth, u, c) for c in felt.T])
+    return x + 0.1 * r.normal(size=x.shape), y + 0.2 * r.normal(size=y.shape), truth
 
 
 def error(knots, truth):
@@ -92,8 +98,8 @@ def test_noisy_sensors_are_aligned_together():
     starts = envelope_starts([take[:2] for take in takes])[0]
     by_envelope = np.mean([error(k, t[2]) for k, t in zip(starts, takes, strict=True)])
     errors = [error(k, t[2]) for k, t in zip(found.knots, takes, strict=True)]
-    assert np.mean(errors) < by_envelope
-    assert max(errors) < 0.03
+    assert np.mean(errors) < 0.85 * by_envelope
+    assert max(errors) < 0.01
     latents = [found.latents(i, takes[0][i]) for i in range(2)]
     assert latents[0].shape[1] == latents[1].shape[1] == len(found.correlations)
 
@@ -222,11 +228,26 @@ def test_a_model_of_noisy_sensors(run, folder):
 def test_faults_of_a_model(run, made):
     (made / "text.npz").write_text("nothing")
     np.savez(made / "other.npz", x=np.zeros(3))
-    for name in ("text.npz", "other.npz"):
-        done = run("ctw", "--takes", "made/takes.csv", "--model", name)
-        assert done.code == 3
-        assert f"{name}: is not a model of mmalign" in done.stderr
     assert run("ctw", "--takes", "made/takes.csv", "--save-model", "maps.npz").code == 0
+    whole = (made / "maps.npz").read_bytes()
+    (made / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with np.load(made / "maps.npz") as file:
+        arrays = dict(file)
+    np.savez(made / "unlike.npz", **{**arrays, "weights_0": arrays["weights_0"][:, :1]})
+    np.savez(made / "objects.npz", **{**arrays, "meta": np.array({"a": 1})})
+    faults = {
+        "gone.npz": "no such file",
+        "text.npz": "damaged npz archive",
+        "half.npz": "damaged npz archive",
+        "objects.npz": "damaged npz archive",
+        "other.npz": "is not a model of mmalign",
+        "unlike.npz": "contradicts itself",
+    }
+    for name, what in faults.items():
+        done = run("ctw", "--takes", "made/takes.csv", "--model", name, "-o", "out")
+        assert done.code == 3
+        assert f"{name}: {what}" in done.stderr
+        assert not (made / "out").exists()
     (made / "t.csv").write_text("id,a,b\nx,made/take01/stream2.csv,made/take01/stream1.csv\n")
     done = run("ctw", "--takes", "t.csv", "--model", "maps.npz")
     assert done.code == 3
@@ -242,11 +263,39 @@ def test_faults_of_a_model(run, made):
         ("--open-end",),
         ("--save-model", "m.npz", "--model", "n.npz"),
         ("--save-model", "m.json"),
-        ("--dry-run",),
+        ("--model", "m.npz", "--robust"),
+        ("--model", "m.npz", "--algorithm", "alternating"),
+        ("--model", "m.npz", "--max-iter", "3"),
     ],
 )
 def test_what_takes_do_not_go_with(run, made, arguments):
-    assert run("ctw", "--takes", "made/takes.csv", *arguments).code == 2
+    done = run("ctw", "--takes", "made/takes.csv", *arguments)
+    assert done.code == 2
+    assert done.stderr.count("mmalign: error: ") == 1
+
+
+def test_a_dry_run_of_takes_says_what_it_would_take(run, made):
+    done = run(
+        "ctw", "--takes", "made/takes.csv", "-o", "out", "--save-model", "m.npz", "--dry-run"
+    )
+    assert done.code == 0
+    assert "4 takes, " in done.stdout
+    assert "frames of 6 and 8 dimensions" in done.stdout
+    assert not (made / "out").exists()
+    assert not (made / "m.npz").exists()
+
+
+def test_strict_takes_must_come_to_an_end(run, made):
+    done = run("ctw", "--takes", "made/takes.csv", "--strict", "--max-iter", "1", "-o", "out")
+    assert done.code == 4
+    assert "no convergence" in done.stderr
+    assert not (made / "out").exists()
+
+
+def test_takes_converge_by_default(run, made):
+    done = run("ctw", "--takes", "made/takes.csv", "--json")
+    assert done.stderr == ""
+    assert all(json.loads(line)["optimizer"]["converged"] for line in done.stdout.splitlines())
 
 
 def test_documents_are_not_overwritten(run, made):

@@ -22,8 +22,9 @@ from mmalign_cli.align.coupling import (
     expect,
     whole,
 )
-from mmalign_cli.align.ctw import Candidate, Found, Pair, candidates, starts_of
+from mmalign_cli.align.ctw import Candidate, Found, candidates, starts_of
 from mmalign_cli.align.first_paths import Start
+from mmalign_cli.align.pair import Pair
 from mmalign_cli.model import Float64Array, IntArray
 from mmalign_cli.runtime import Progress
 

@@ -19,7 +19,7 @@ from functools import reduce
 
 import numpy as np
 
-from mmalign_cli.align.correlation import Linear
+from mmalign_cli.align.correlation import Linear, Samples, blocks_of, covariance
 from mmalign_cli.align.coupling import Coupling
 from mmalign_cli.model import Float64Array, IntArray
 
@@ -55,8 +55,7 @@ class Moments:
     @property
     def blocks(self) -> list[slice]:
         """The columns of each set."""
-        ends = np.cumsum(self.dims)
-        return [slice(int(end) - d, int(end)) for end, d in zip(ends, self.dims, strict=True)]
+        return blocks_of(self.dims)
 
     def __add__(self, other: Moments) -> Moments:
         weight = self.weight + other.weight
@@ -89,6 +88,12 @@ def along(
     mean = weights @ values / total
     values -= mean
     return Moments(total, mean, values.T @ (values * weights[:, np.newaxis]) / total, dims)
+
+
+def of_samples(samples: Samples, ridge: float) -> Moments:
+    """Return the moments of weighted samples, `ridge` I added to their covariance."""
+    mean = np.asarray(samples.weights @ samples.values)
+    return Moments(1.0, mean, covariance(samples, ridge)[0], samples.dims)
 
 
 def under(x: Float64Array, y: Float64Array, coupling: Coupling) -> Moments:

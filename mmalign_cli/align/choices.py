@@ -15,6 +15,11 @@ DEFAULT_ALGORITHM = "joint"
 ALTERNATING_ALONE = ("init", "starts", "tol")
 """Options that mean nothing to the joint algorithm."""
 
+LEARNING_ALONE = (
+    "algorithm", "dims", "regularization", "init", "starts", "max_iter", "tol", "robust", "strict"
+)  # fmt: skip
+"""Options that mean nothing where maps are given."""
+
 INITS: Mapping[str, str] = {
     "auto": "all of the following",
     "uniform": "the straight line, and power laws on either side of it",

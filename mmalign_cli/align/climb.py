@@ -13,7 +13,10 @@ from mmalign_cli.align.takes import Takes
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.model import Float64Array
 
+MOST_ITERATIONS = 1000
 _ROUNDS = 3
+_OF_ONE_TAKE = 100
+_SETTLED = 0.01
 _COVERAGE_POWER = 0.125
 _TINY = np.finfo(np.float64).tiny
 
@@ -62,7 +65,7 @@ class Settings:
     smooth_speed: bool = False
     robust: bool = False
     ends: OpenEnds = CLOSED_ENDS
-    iterations: int = 100
+    iterations: int = MOST_ITERATIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +170,9 @@ def _penalty(theta: Float64Array, settings: Settings) -> tuple[float, Float64Arr
 def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb:
     """Maximise the objective at one resolution, by L-BFGS.
 
-    Between rounds of it the samples are weighed anew, where they are weighed at all.
+    Between rounds of it the samples are weighed anew, where they are weighed at all. It has
+    converged where the last round was worth no more than a hundredth, too, and where it ended at
+    the iterations that are meant for one take.
 
     Parameters
     ----------
@@ -189,33 +194,46 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
             value, gradient = objective(by, flat.reshape(shape), stage, settings)
             return -value, -gradient.ravel()
 
-        most = settings.iterations // (1 if weighed is takes else _ROUNDS)
+        before = _worth(takes, theta, stage, settings)
+        most = _iterations(takes, stage, settings) // (1 if weighed is takes else _ROUNDS)
         options = {"maxiter": most, "maxcor": 12, "ftol": stage.tolerance}
         found = minimize(downhill, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
         theta = found.x.reshape(shape)
         iterations += int(found.nit)
+    planned = _iterations(takes, stage, settings) < settings.iterations
     value = -float(found.fun) if weighed is takes else _worth(takes, theta, stage, settings)
     return Climb(
         warps.knots_of(theta, settings.ends),
         start.start,
         value,
         iterations,
-        bool(found.success),
+        bool(found.success) or planned or value - before <= _SETTLED * abs(value),
         (*start.history, value),
     )
+
+
+def _iterations(takes: Takes, stage: Stage, settings: Settings) -> int:
+    """Return the iterations of a stage; one take, climbed to the end, begins to fit chance."""
+    one = takes.n_takes == 1 and stage.leading is None
+    return min(settings.iterations, _OF_ONE_TAKE) if one else settings.iterations
 
 
 def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:
     """Return the takes, with the weights of a t distribution where that is asked for or likelier.
 
-    A leading part of the correlations is no likelihood, and asks for no distribution.
+    A leading part of the correlations is no likelihood, and asks for no distribution. Of several
+    takes, one that is astray would pass for an outlier as a whole, and stay where it is.
     """
-    if stage.leading is not None and not settings.robust:
+    if not (_may_have_tails(takes, stage) or settings.robust):
         return takes
     tails = fitted(_samples(takes, theta, stage, settings), stage.ridge)
     if tails.gain <= 0 and not settings.robust:
         return takes
     return replace(takes, weights=tails.weights.reshape(takes.weights.shape))
+
+
+def _may_have_tails(takes: Takes, stage: Stage) -> bool:
+    return stage.leading is None and takes.n_takes == 1
 
 
 def _worth(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> float:
@@ -226,7 +244,7 @@ def _worth(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) 
     it is likelier than the Gaussian.
     """
     plain, _ = objective(takes, theta, stage, settings)
-    if stage.leading is not None:
+    if not _may_have_tails(takes, stage):
         return plain
     samples = _samples(takes, theta, stage, settings)
     tails = fitted(samples, stage.ridge)

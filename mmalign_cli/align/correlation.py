@@ -11,6 +11,7 @@ and asks for no number of dimensions: a direction without correlation adds nothi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -62,6 +63,12 @@ def whitening(frames: Float64Array) -> Linear:
     )
 
 
+def blocks_of(dims: Sequence[int]) -> list[slice]:
+    """Return the columns of each of several sets that lie side by side."""
+    ends = np.cumsum(dims)
+    return [slice(int(end) - d, int(end)) for end, d in zip(ends, dims, strict=True)]
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Samples of m sets side by side, with weights.
@@ -83,8 +90,7 @@ class Samples:
     @property
     def blocks(self) -> list[slice]:
         """The columns of each set."""
-        ends = np.cumsum(self.dims)
-        return [slice(end - d, end) for end, d in zip(ends, self.dims, strict=True)]
+        return blocks_of(self.dims)
 
     def centred(self) -> Float64Array:
         """Return the values less their weighted mean."""
@@ -151,7 +157,10 @@ def leading_correlation(samples: Samples, ridge: float, leading: int) -> tuple[f
 def canonical(
     cov: Float64Array, a: slice, b: slice
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return the canonical directions and correlations of two sets.
+    """Return the canonical directions and correlations of two sets whose covariances are regular.
+
+    The same as `mmalign_cli.align.cca.cca` of them, without its care for rank; this one stands in
+    the objective, where it is called thousands of times.
 
     Parameters
     ----------
@@ -192,32 +201,6 @@ def matching_maps(samples: Samples, ridge: float) -> tuple[Linear, Linear, Float
     scale = np.sqrt(rho / (1.0 - rho**2))
     mean = samples.weights @ samples.values
     return Linear(mean[a], u * scale), Linear(mean[b], v * scale), rho
-
-
-def common_space(samples: Samples, ridge: float) -> tuple[list[Linear], Float64Array]:
-    """Return a map of each set to a common space, and the mean correlation of its axes.
-
-    Canonical correlation analysis of m sets: ``S v = lambda D v`` with D the block diagonal of S.
-    Each axis has unit variance over all sets together, and the mean correlation between sets is
-    ``(lambda - 1) / (m - 1)``. As many axes as the smallest set has dimensions; the largest weight
-    of each is positive.
-
-    Returns
-    -------
-    maps : list of Linear
-    correlations : ndarray, shape (k,)
-    """
-    from scipy.linalg import block_diag, eigh
-
-    cov, _ = covariance(samples, ridge)
-    own = block_diag(*[cov[block, block] for block in samples.blocks])
-    size, axes = eigh(cov, own)
-    n_axes, n_sets = min(samples.dims), len(samples.dims)
-    axes = axes[:, ::-1][:, :n_axes] * np.sqrt(n_sets)
-    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(n_axes)])
-    mean = samples.weights @ samples.values
-    maps = [Linear(mean[block], axes[block]) for block in samples.blocks]
-    return maps, (size[::-1][:n_axes] - 1.0) / (n_sets - 1)
 
 
 def evidence(rho: Float64Array) -> float:

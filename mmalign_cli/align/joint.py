@@ -15,9 +15,9 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align import starts, warps
-from mmalign_cli.align.cca import folds_of, held_out_gains
-from mmalign_cli.align.climb import Climb, Settings, Stage, climb, objective
-from mmalign_cli.align.correlation import Linear, Samples, common_space, total_correlation
+from mmalign_cli.align.cca import cca, folds_of, held_out_gains, of_samples
+from mmalign_cli.align.climb import MOST_ITERATIONS, Climb, Settings, Stage, climb, objective
+from mmalign_cli.align.correlation import Linear, Samples, total_correlation
 from mmalign_cli.align.envelopes import envelope_starts
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.schedule import (
@@ -114,7 +114,7 @@ def align_jointly(
     robust: bool = False,
     ends: OpenEnds = CLOSED_ENDS,
     leading: tuple[int, int, int] | None = None,
-    iterations: int = 100,
+    iterations: int = MOST_ITERATIONS,
     seed: int = 0,
     progress: Progress = runtime.silent,
 ) -> Joint:
@@ -208,16 +208,17 @@ def _finished(takes: Takes, found: _Found, weighed: Callable[[Samples, float], S
     """Work out all that follows from the warps; the maps from weighed samples."""
     knots = found.climb.knots
     samples = takes.along(knots)
-    latents, correlations = common_space(weighed(samples, _RIDGE), _RIDGE)
+    common = cca(of_samples(weighed(samples, _RIDGE), _RIDGE))
     lengths = np.stack([takes.lengths(k) for k in range(takes.n_takes)])
     return Joint(
         knots=knots,
         lengths=lengths,
         paths=tuple(warps.to_path(k, n) for k, n in zip(knots, lengths, strict=True)),
         projections=tuple(
-            latent.after(track.white) for latent, track in zip(latents, takes.tracks, strict=True)
+            latent.after(track.white)
+            for latent, track in zip(common.maps, takes.tracks, strict=True)
         ),
-        correlations=correlations,
+        correlations=common.correlations,
         evidence=total_correlation(samples, _RIDGE)[0],
         iterations=found.climb.iterations,
         converged=found.climb.converged,

@@ -6,16 +6,17 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.cca import Canonical
-from mmalign_cli.align.ctw import Found, Pair
+from mmalign_cli.align.climb import MOST_ITERATIONS
+from mmalign_cli.align.ctw import Found
 from mmalign_cli.align.dtw import Warp
 from mmalign_cli.align.joint import align_jointly
+from mmalign_cli.align.pair import Pair
 from mmalign_cli.align.schedule import is_chancy
 from mmalign_cli.align.takes import lay_out
 from mmalign_cli.align.warps import OpenEnds
 from mmalign_cli.model import Cost, Float64Array, IntArray
 from mmalign_cli.runtime import Progress
 
-_ITERATIONS = 300
 _PRECISION = 1e-9
 
 
@@ -34,7 +35,7 @@ def align(pair: Pair, progress: Progress = runtime.silent) -> Found:
         _sequences(pair),
         robust=settings.robust,
         ends=OpenEnds(settings.ends.open_begin, settings.ends.open_end),
-        iterations=settings.max_rounds or _ITERATIONS,
+        iterations=settings.max_rounds or MOST_ITERATIONS,
         seed=settings.seed,
         progress=progress,
     )

@@ -109,7 +109,8 @@ def is_scarce(takes: Takes) -> bool:
 def is_noisy(correlations: Float64Array) -> bool:
     """Tell from the correlations of an alignment (k,) whether the sensors are noisy.
 
-    Clean views of one thing, even those distorted, have a first correlation above .99 along what
-    the joint aligner finds, the sensors of a foot below .95.
+    Clean views of one thing, even those with bumps of their own, have a first correlation above
+    .99 along what the joint aligner finds, by the weights of a t where that is likelier; the
+    sensors of a foot below .97, chance and all.
     """
     return float(correlations[0]) < _CLEAN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from mmalign_cli.align.choices import (
     COUPLINGS,
     DEFAULT_ALGORITHM,
     INITS,
+    LEARNING_ALONE,
     PRESETS,
 )
 from mmalign_cli.commands import takes
@@ -38,6 +39,7 @@ from mmalign_cli.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from mmalign_cli.model import Array
     from mmalign_cli.pipeline.ctw import CtwSettings, Plan
+    from mmalign_cli.streams.spec import StreamSpec
 
 
 EXAMPLES = """\b
@@ -135,7 +137,7 @@ def _from_zero(
     "--max-iter",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Rounds from each start at most [50]; joint: iterations of a stage [300].",
+    help="Rounds from each start at most [50]; joint: of a stage [1000; one take: 100].",
 )
 @click.option(
     "--tol",
@@ -193,7 +195,7 @@ def ctw(
     if table is not None:
         if reference is not None:
             raise UsageError("--takes", "stands instead of REFERENCE and QUERY", "name one of them")
-        _align_takes(table, parameters, targets, run, dry_run)
+        _align_takes(context, table, parameters, targets, run, dry_run)
         return
     if reference is None or query is None:
         raise UsageError("ctw", "needs REFERENCE and QUERY", "or --takes TAKES.csv")
@@ -202,6 +204,18 @@ def ctw(
             hint = "write the two streams into a table with one row"
             raise UsageError(f"--{option.replace('_', '-')}", "goes with --takes", hint)
     specs = parse_streams([reference, query], parameters)
+    _align_pair(specs, parameters, targets, run, posterior, dry_run)
+
+
+def _align_pair(
+    specs: Sequence[StreamSpec],
+    parameters: Mapping[str, Any],
+    targets: Targets,
+    run: Run,
+    posterior: str | None,
+    dry_run: bool,
+) -> None:
+    """Align two streams."""
     inputs = [spec.path for spec in specs]
     targets.check(inputs, run.force, [] if posterior is None else [posterior])
 
@@ -235,20 +249,29 @@ def ctw(
 
 
 def _align_takes(
-    table: str, parameters: dict[str, Any], targets: Targets, run: Run, dry_run: bool
+    context: click.Context,
+    table: str,
+    parameters: dict[str, Any],
+    targets: Targets,
+    run: Run,
+    dry_run: bool,
 ) -> None:
     """Align the takes of a table."""
     defaults = take_defaults(parameters)
-    model = parameters.pop("model")
-    takes.check(targets, parameters, model)
-    if dry_run:
-        raise UsageError("--dry-run", "is for one alignment, --takes are many")
-    save = parameters.pop("save_model")
+    model, save = parameters.pop("model"), parameters.pop("save_model")
+    takes.check(targets, parameters, model, save)
+    if model is not None:
+        for name in LEARNING_ALONE:
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(option, "means nothing with --model, which learns nothing")
 
     from mmalign_cli.pipeline.ctw import CtwSettings
 
     settings = CtwSettings(**parameters)
-    takes.run_takes(table, defaults, settings, targets, run, save=save, model=model)
+    takes.run_takes(
+        table, defaults, settings, targets, run, save=save, model=model, dry_run=dry_run
+    )
 
 
 def _take_preset(context: click.Context, parameters: dict[str, Any]) -> None:

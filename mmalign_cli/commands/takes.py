@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from mmalign_cli.streams.takes import TakeRow
 
 
-def check(targets: Targets, parameters: Mapping[str, Any], model: str | None) -> None:
+def check(
+    targets: Targets, parameters: Mapping[str, Any], model: str | None, save: str | None
+) -> None:
     """Refuse options that mean nothing to many takes, before any file is read."""
     for option in ("path", "cost", "aligned", "plot"):
         if getattr(targets, option) is not None:
@@ -28,14 +30,14 @@ def check(targets: Targets, parameters: Mapping[str, Any], model: str | None) ->
     for option in ("open_begin", "open_end"):
         if parameters[option]:
             raise UsageError(f"--{option.replace('_', '-')}", "takes have closed ends")
-    if parameters["save_model"] is not None and model is not None:
+    if save is not None and model is not None:
         raise UsageError("--save-model", "--model learns nothing to save", "leave one of them out")
     if targets.document is not None:
         check_folder(targets.document)
-    if parameters["save_model"] is not None:
+    if save is not None:
         from mmalign_cli.write.path import ending_of
 
-        ending_of(parameters["save_model"], (".npz",), "--save-model")
+        ending_of(save, (".npz",), "--save-model")
 
 
 def run_takes(
@@ -47,6 +49,7 @@ def run_takes(
     *,
     save: str | None,
     model: str | None,
+    dry_run: bool,
 ) -> None:
     """Align the takes of a table, together or under a model, and write their documents."""
     from mmalign_cli.pipeline import takes as stages
@@ -61,6 +64,9 @@ def run_takes(
     learned = None if model is None else read_learned(model)[0]
     with run.progress() as progress:
         takes = stages.load_takes(rows, table, progress)
+        if dry_run:
+            _say_need(takes, stages.bytes_needed(takes, settings, learned))
+            return
         if learned is None:
             alignments, learned = stages.align_takes(
                 takes, settings, max_memory=run.max_memory, progress=progress
@@ -85,6 +91,15 @@ def run_takes(
         else:
             mean = alignment.cost.mean
             click.echo(f"{take.id}: {alignment.streams[0].frames} frames, mean cost {mean:.4g}")
+
+
+def _say_need(takes: list[Take], n_bytes: int) -> None:
+    from mmalign_cli.runtime import format_size
+
+    frames = [sum(take.streams[k].n_frames for take in takes) for k in range(2)]
+    first, second = (stream.n_dims for stream in takes[0].streams)
+    click.echo(f"{len(takes)} takes, {frames[0]} and {frames[1]} frames", nl=False)
+    click.echo(f" of {first} and {second} dimensions; {format_size(n_bytes)} of memory")
 
 
 def _documents(rows: tuple[TakeRow, ...], targets: Targets) -> list[str]:

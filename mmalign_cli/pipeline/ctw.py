@@ -13,8 +13,9 @@ from mmalign_cli.align import anneal, ctw, joint_ctw
 from mmalign_cli.align.choices import DEFAULT_ALGORITHM
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.coupling import Expectation, draw_paths, posterior_of
-from mmalign_cli.align.ctw import Found, Pair, Settings
+from mmalign_cli.align.ctw import Found
 from mmalign_cli.align.dtw import Warp, bytes_needed, dtw
+from mmalign_cli.align.pair import Pair, Settings, prepare
 from mmalign_cli.align.problem import NO_ANCHORS, Ends
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.time_maps import knots_of, time_maps
@@ -169,13 +170,11 @@ def align_ctw(
     hint = "use fewer frames (hop=, start=, end=)"
     plan = plan_ctw(streams, settings, keep_costs)
     runtime.require_memory(plan.bytes, max_memory, subject, hint)
-    pair = ctw.prepare(reference.values, query.values, settings.of_aligner(), subject)
+    pair = prepare(reference.values, query.values, settings.of_aligner(), subject)
     with runtime.one_algebra_thread():
         found = ALGORITHMS[settings.algorithm][settings.coupling](pair, progress)
         verdict = verdict_of(pair, found, settings)
-    if settings.strict and found.ending in ("cycle", "max-iter"):
-        what = f"no convergence in {len(found.objective)} rounds ({found.ending})"
-        raise AlignmentError(subject, what, "raise --max-iter, or leave --strict out")
+    require_settled(found, settings, subject)
     latents = (found.maps.maps[0](pair.x), found.maps.maps[1](pair.y))
     warp = found.warp
     if keep_costs:
@@ -275,6 +274,13 @@ def parameters_of(settings: CtwSettings, pair: Pair, found: Found) -> Mapping[st
         parameters["leading"] = found.joint.leading
     flags = ("robust", "open_begin", "open_end")
     return parameters | {name: True for name in flags if getattr(settings, name)}
+
+
+def require_settled(found: Found, settings: CtwSettings, subject: str) -> None:
+    """Refuse, with ``strict``, rounds that did not come to an end."""
+    if settings.strict and found.ending in ("cycle", "max-iter"):
+        what = f"no convergence in {len(found.objective)} rounds ({found.ending})"
+        raise AlignmentError(subject, what, "raise --max-iter, or leave --strict out")
 
 
 def unsettled(found: Found) -> list[str]:

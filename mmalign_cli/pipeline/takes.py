@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align import ctw
 from mmalign_cli.align.cca import along, fold_gains
-from mmalign_cli.align.ctw import Found, Pair
+from mmalign_cli.align.ctw import Found
 from mmalign_cli.align.dtw import Warp
 from mmalign_cli.align.learned import Learned, StreamMap
+from mmalign_cli.align.pair import Pair, prepare_takes
 from mmalign_cli.align.problem import CLOSED, NO_ANCHORS
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.time_maps import time_maps
@@ -31,6 +31,7 @@ from mmalign_cli.pipeline.ctw import (
     parameters_of,
     plan_ctw,
     projections_of,
+    require_settled,
     unsettled,
     verdict_of,
 )
@@ -73,6 +74,12 @@ def load_takes(
     return takes
 
 
+def bytes_needed(takes: Sequence[Take], settings: CtwSettings, learned: Learned | None) -> int:
+    """Return what aligning the takes keeps in memory at most: under learned maps one at a time."""
+    needs = [plan_ctw(take.streams, settings, False).bytes for take in takes]
+    return sum(needs) if learned is None else max(needs)
+
+
 def align_takes(
     takes: Sequence[Take],
     settings: CtwSettings,
@@ -101,42 +108,51 @@ def align_takes(
     ------
     InputError
         If a stream is too short, or does not change in any take.
-    LimitError
-        If there is too little memory.
+    AlignmentError
+        If there is too little memory, or with ``strict`` if the rounds did not come to an end.
     """
-    need = sum(plan_ctw(take.streams, settings, False).bytes for take in takes)
+    need = bytes_needed(takes, settings, None)
     runtime.require_memory(need, max_memory, "takes", "use fewer takes or frames")
     frames = [(take.streams[0].values, take.streams[1].values) for take in takes]
-    pair = ctw.prepare_takes(frames, settings.of_aligner(), [f"take {t.id}" for t in takes])
-    found = ALGORITHMS[settings.algorithm]["hard"](pair, progress)
-    paths = pair.parted(found.warp.frames)
-    verdict, own = verdict_of(pair, found, settings), _of_each(pair, paths, found)
+    pair = prepare_takes(frames, settings.of_aligner(), [f"take {t.id}" for t in takes])
+    with runtime.one_algebra_thread():
+        found = ALGORITHMS[settings.algorithm]["hard"](pair, progress)
+        require_settled(found, settings, "takes")
+        paths = pair.parted(found.warp.frames)
+        verdict, own = verdict_of(pair, found, settings), _of_each(pair, paths, found)
+    shared = {**verdict, "total_correlation": found.total_correlation}
     alignments = []
     for k, (take, path) in enumerate(zip(takes, paths, strict=True)):
-        warp = _warp_of(pair, found, path, k)
-        line = None if found.joint is None else found.joint.frames(k)
-        confidence = {**verdict, "take_evidence": None if own is None else own[k]}
-        alignments.append(
-            Alignment(
-                method="ctw",
-                parameters={**parameters_of(settings, pair, found), "takes": len(takes)},
-                streams=tuple(s.info() for s in take.streams),
-                path=path_of(path, take.streams),
-                time_maps=maps_of(path_of(path, take.streams), line, take.streams),
-                cost=warp.cost,
-                optimizer=optimizer_of(found),
-                projections=projections_of(
-                    [s.name for s in take.streams], found.maps.after(pair.bases).maps
-                ),
-                confidence=confidence,
-                warnings=(
-                    *stream_warnings(take.streams),
-                    *unsettled(found),
-                    *_doubts(confidence),
-                ),
-            )
-        )
+        confidence = {**shared, "take_evidence": None if own is None else own[k]}
+        alignments.append(_alignment(pair, found, settings, take, path, k, confidence))
     return alignments, learned_of(pair, found)
+
+
+def _alignment(
+    pair: Pair,
+    found: Found,
+    settings: CtwSettings,
+    take: Take,
+    path: IntArray,
+    k: int,
+    confidence: Mapping[str, Any],
+) -> Alignment:
+    """Return the alignment of take number k."""
+    n_takes = len(pair.takes())
+    line = None if found.joint is None else found.joint.frames(k)
+    steps, names = path_of(path, take.streams), [s.name for s in take.streams]
+    return Alignment(
+        method="ctw",
+        parameters={**parameters_of(settings, pair, found), "takes": n_takes},
+        streams=tuple(s.info() for s in take.streams),
+        path=steps,
+        time_maps=maps_of(steps, line, take.streams),
+        cost=_warp_of(pair, found, path, k).cost,
+        optimizer=optimizer_of(found),
+        projections=projections_of(names, found.maps.after(pair.bases).maps),
+        confidence=confidence,
+        warnings=(*stream_warnings(take.streams), *unsettled(found), *_doubts(confidence)),
+    )
 
 
 def _doubts(confidence: Mapping[str, Any]) -> list[str]:
@@ -227,7 +243,7 @@ def align_with(
             if stream.n_dims != one.n_dims:
                 what = f"{stream.name} has {stream.n_dims} dimensions, {model} {one.n_dims}"
                 raise InputError(f"take {take.id}", what, "use the columns it was learned from")
-    need = max(plan_ctw(take.streams, CtwSettings(), False).bytes for take in takes)
+    need = bytes_needed(takes, CtwSettings(), learned)
     runtime.require_memory(need, max_memory, "takes", "use fewer frames")
     return [_aligned_with(take, learned, model, seed) for take in takes]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import IO
@@ -125,9 +127,32 @@ def read_npz(source: Source, options: Options, decode_rate: Fraction | None) -> 
     LimitError
         If a member unpacks to more than ``max-bytes=``.
     """
+    with _opened(source) as archive:
+        return _read_archive(archive, source, options)
+
+
+def read_arrays(source: Source, max_bytes: int) -> dict[str, Array]:
+    """Read all arrays of an npz file, none of which may be of Python objects.
+
+    Raises
+    ------
+    InputError
+        If the archive is damaged or encrypted.
+    LimitError
+        If a member unpacks to more than `max_bytes`.
+    """
+    with _opened(source) as archive:
+        members = _members(archive)
+        for info in members.values():
+            _member_header(archive, info, source)
+        return {key: _load(archive, info, source, max_bytes) for key, info in members.items()}
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
     try:
         with source.open() as file, zipfile.ZipFile(file) as archive:
-            return _read_archive(archive, source, options)
+            yield archive
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -139,12 +164,23 @@ def read_npz(source: Source, options: Options, decode_rate: Fraction | None) -> 
         raise InputError(source.path, f"damaged npz archive: {error}") from None
 
 
-def _read_archive(archive: zipfile.ZipFile, source: Source, options: Options) -> Content:
-    members = {
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {
         info.filename.removesuffix(".npy"): info
         for info in archive.infolist()
         if info.filename.endswith(".npy")
     }
+
+
+def _load(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, most: int) -> Array:
+    subject = f"{source.path}: {info.filename.removesuffix('.npy')}"
+    _require_size(info.file_size, most, subject)
+    with archive.open(info) as member:
+        return _read_data(member, read_header(member, subject), subject)
+
+
+def _read_archive(archive: zipfile.ZipFile, source: Source, options: Options) -> Content:
+    members = _members(archive)
     if not members:
         raise InputError(source.path, "holds no arrays")
     headers = {name: _member_header(archive, info, source) for name, info in members.items()}
@@ -153,10 +189,7 @@ def _read_archive(archive: zipfile.ZipFile, source: Source, options: Options) ->
     check_dtype(headers[name].dtype, f"{source.path}: {name}")
 
     def load(key: str) -> Array:
-        _require_size(members[key].file_size, options.max_bytes, f"{source.path}: {key}")
-        with archive.open(members[key]) as member:
-            header = read_header(member, f"{source.path}: {key}")
-            return _read_data(member, header, f"{source.path}: {key}")
+        return _load(archive, members[key], source, options.max_bytes)
 
     return with_companions(load(name), known, load, options, source)
 

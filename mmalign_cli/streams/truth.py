@@ -38,8 +38,8 @@ def read_truth(source: Source, names: Sequence[str]) -> Truth:
 
     A npy file is a path in frames. Of a csv file, columns called ``<name>_frame`` are a path
     in frames, ``<name>_time`` or ``<name>`` matching seconds. With other names, one column a
-    stream in their order, the columns are matching seconds; without any header they are frames
-    if every number is whole.
+    stream in their order, the columns are frames if all are called ``..._frame``, else matching
+    seconds; without any header they are frames if every number is whole.
 
     Parameters
     ----------
@@ -71,8 +71,11 @@ def _by_columns(content: Content, source: Source, names: Sequence[str]) -> Truth
         wanted = [f"{name}{suffix}" for name in names]
         if all(w in header for w in wanted):
             return Truth(content.values[:, [header.index(w) for w in wanted]], unit)
-    whole = bool((content.values == np.round(content.values)).all())
-    return Truth(content.values, "frames" if whole and not header else "seconds")
+    if header:
+        in_frames = all(name.endswith("_frame") for name in header)
+    else:
+        in_frames = bool((content.values == np.round(content.values)).all())
+    return Truth(content.values, "frames" if in_frames else "seconds")
 
 
 def _check(truth: Truth, source: Source, names: Sequence[str]) -> None:

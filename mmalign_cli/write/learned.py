@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +14,7 @@ from mmalign_cli.align.learned import Learned, StreamMap
 from mmalign_cli.align.sensors import View
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Array
+from mmalign_cli.streams.arrays import read_arrays
 from mmalign_cli.streams.source import open_source
 from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.path import write_arrays
@@ -52,19 +51,17 @@ def read_learned(path: str) -> tuple[Learned, Mapping[str, Any]]:
     InputError
         If the file is no model, or contradicts itself.
     """
-    data = open_source(path, _MAX_BYTES).read(_MAX_BYTES)
+    arrays = read_arrays(open_source(path, _MAX_BYTES), _MAX_BYTES)
+    hint = "make one with --save-model"
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays["meta"]))
         if meta["format"] != FORMAT:
-            raise InputError(path, f"is of format {meta['format']}, this is {FORMAT}")
+            raise InputError(path, f"is of format {meta['format']}, this is {FORMAT}", hint)
         learned = Learned((_map(arrays, 0), _map(arrays, 1)), arrays["correlations"])
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile):
-        hint = "make one with --save-model"
+    except (ValueError, KeyError, TypeError):
         raise InputError(path, "is not a model of mmalign", hint) from None
     if not _agrees(learned):
-        raise InputError(path, "contradicts itself: its arrays do not fit together")
+        raise InputError(path, "contradicts itself: its arrays do not fit together", hint)
     return learned, meta
 
 
