@@ -15,7 +15,6 @@ from mmalign_cli.model import Float64Array
 
 MOST_ITERATIONS = 1000
 _ROUNDS = 3
-_OF_ONE_TAKE = 100
 _SETTLED = 0.01
 _COVERAGE_POWER = 0.125
 _TINY = np.finfo(np.float64).tiny
@@ -35,12 +34,15 @@ class Stage:
         How many canonical correlations count; None: all.
     tolerance : float
         Relative gain of an iteration below which the stage ends.
+    iterations : int
+        L-BFGS iterations, at most.
     """
 
     pieces: int
     ridge: float
     leading: int | None = None
     tolerance: float = 1e-4
+    iterations: int = MOST_ITERATIONS
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,7 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
     """Maximise the objective at one resolution, by L-BFGS.
 
     Between rounds of it the samples are weighed anew, where they are weighed at all. It has
-    converged where the last round was worth no more than a hundredth, too, and where it ended at
-    the iterations that are meant for one take.
+    converged where the last round was worth no more than a hundredth, too.
 
     Parameters
     ----------
@@ -195,27 +196,20 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
             return -value, -gradient.ravel()
 
         before = _worth(takes, theta, stage, settings)
-        most = _iterations(takes, stage, settings) // (1 if weighed is takes else _ROUNDS)
+        most = min(settings.iterations, stage.iterations) // (1 if weighed is takes else _ROUNDS)
         options = {"maxiter": most, "maxcor": 12, "ftol": stage.tolerance}
         found = minimize(downhill, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
         theta = found.x.reshape(shape)
         iterations += int(found.nit)
-    planned = _iterations(takes, stage, settings) < settings.iterations
     value = -float(found.fun) if weighed is takes else _worth(takes, theta, stage, settings)
     return Climb(
         warps.knots_of(theta, settings.ends),
         start.start,
         value,
         iterations,
-        bool(found.success) or planned or value - before <= _SETTLED * abs(value),
+        bool(found.success) or value - before <= _SETTLED * abs(value),
         (*start.history, value),
     )
-
-
-def _iterations(takes: Takes, stage: Stage, settings: Settings) -> int:
-    """Return the iterations of a stage; one take, climbed to the end, begins to fit chance."""
-    one = takes.n_takes == 1 and stage.leading is None
-    return min(settings.iterations, _OF_ONE_TAKE) if one else settings.iterations
 
 
 def _weighed(takes: Takes, theta: Float64Array, stage: Stage, settings: Settings) -> Takes:

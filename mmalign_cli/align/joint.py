@@ -158,11 +158,11 @@ def align_jointly(
     with runtime.one_algebra_thread():
         if may_be_sensors and (leading is not None or is_chancy(takes)):
             return _of_sensors(sequences, leading, changed, progress)
-        plan = _told(plan_for(takes), changed)
-        found = _finished(takes, _Search(takes, plan, progress).best(seed), without_tails)
-        if may_be_sensors and is_noisy(found.correlations):
+        search = _Search(takes, _told(plan_for(takes), changed), progress)
+        found = search.best(seed)
+        if may_be_sensors and is_noisy(_finished(takes, found, without_tails).correlations):
             return _of_sensors(sequences, leading, changed, progress)
-        return found
+        return _finished(takes, search.to_the_end(found), without_tails)
 
 
 def _told(plan: Plan, changed: Settings) -> Plan:
@@ -251,6 +251,10 @@ class _Search:
             return self._best_of(starts.pair_starts(self._takes, self._plan.settings.ends), True)
         pool = starts.many_starts(self._takes, seed)
         return self._best_of([pool[0], *self._stars(), *pool[1:]], False)
+
+    def to_the_end(self, found: _Found) -> _Found:
+        """Climb the last stages."""
+        return replace(found, climb=self._through(found.climb, self._plan.last))
 
     def likeliest(self, pool: Sequence[Float64Array]) -> Float64Array:
         """Return the start of most penalised J in the last stage."""

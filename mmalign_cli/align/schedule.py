@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mmalign_cli.align.climb import Settings, Stage
+from mmalign_cli.align.climb import MOST_ITERATIONS, Settings, Stage
 from mmalign_cli.align.takes import Takes
 from mmalign_cli.model import Float64Array
 
@@ -12,6 +12,7 @@ _USUAL_FRAMES = 400
 _FEW_DIMS = 24
 _FRAMES_A_DIM = 50
 _LEAST_PIECES = 8
+_SEARCHING = 100
 _LEADING_RIDGE = 0.1
 _WORTH_NATS = 0.25
 _CLEAN = 0.98
@@ -31,12 +32,15 @@ class Plan:
         What a start goes through that is near already.
     finish : tuple of Stage
         What the best of both go through.
+    last : tuple of Stage
+        What the very best goes through, to the end.
     settings : Settings
     """
 
     coarse: tuple[Stage, ...]
     refine: tuple[Stage, ...]
     finish: tuple[Stage, ...]
+    last: tuple[Stage, ...]
     settings: Settings
 
 
@@ -48,14 +52,21 @@ def plan_for(takes: Takes) -> Plan:
     more do not agree on it, and follow the warps closer with 1e-4.
     """
     finer = max(1, round((takes.n_samples / _USUAL_FRAMES) ** (1 / 3)))
-    last = _LAST_RIDGE if len(takes.tracks) == 2 else _LAST_RIDGE_OF_MANY
-    refine = (Stage(8, 1e-2), Stage(16, 1e-2))
+    ridge = _LAST_RIDGE if len(takes.tracks) == 2 else _LAST_RIDGE_OF_MANY
+    refine = (_stage(8, 1e-2), _stage(16, 1e-2))
+    finest = _stage(24 * finer, ridge, tolerance=1e-5)
     return Plan(
-        coarse=(Stage(4, 1e-1), Stage(8, 1e-1), *refine),
+        coarse=(_stage(4, 1e-1), _stage(8, 1e-1), *refine),
         refine=refine,
-        finish=(Stage(12 * finer, last), Stage(24 * finer, last, tolerance=1e-5)),
+        finish=(_stage(12 * finer, ridge), finest),
+        last=(replace(finest, iterations=MOST_ITERATIONS),),
         settings=Settings(),
     )
+
+
+def _stage(pieces: int, ridge: float, tolerance: float = 1e-4) -> Stage:
+    """Return a stage of the search: climbed to the end, all starts would begin to fit chance."""
+    return Stage(pieces, ridge, tolerance=tolerance, iterations=_SEARCHING)
 
 
 def leading_plan(takes: Takes, leading: tuple[int, int, int]) -> Plan:
@@ -75,6 +86,7 @@ def leading_plan(takes: Takes, leading: tuple[int, int, int]) -> Plan:
         coarse=(Stage(pieces[0], 1e-1, first), *refine),
         refine=refine,
         finish=(Stage(most, _LEADING_RIDGE, last, 1e-5),),
+        last=(),
         settings=Settings(smoothness=2.0, smooth_speed=True),
     )
 
