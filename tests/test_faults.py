@@ -764,7 +764,7 @@ def test_44_dimensions(run, wave):
         ["dtw", "x.csv", "b.csv"],
         3,
         r"b.csv: 3 vs 2 dimensions \(x, b\)",
-        "ctw, gtw or dctw",
+        "use mmalign ctw, --metric selfsim, or the same features= for both",
     )
 
 

@@ -243,7 +243,6 @@ def _mark(form, last, older, cost, penalty, won, marks):
         direct = older[p + 1] if form.diagonal == 1 else older[p + 1] + cost[p]
         won[p] = direct <= bent
         won[rows + p] = last[p] <= last[p + 1]
-    eight = won.view(np.uint64)
-    for byte in range(len(marks)):
-        # Eight bytes of 0 or 1 become the eight bits of the highest byte.
-        marks[byte] = (eight[byte] * np.uint64(0x0102040810204080)) >> np.uint64(56)
+    # Eight bytes of 0 or 1 become the eight bits of the highest byte.
+    eight = won.view(np.uint64)[: len(marks)] * np.uint64(0x0102040810204080)
+    marks[:] = eight >> np.uint64(56)

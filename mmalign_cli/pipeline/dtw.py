@@ -239,7 +239,7 @@ def _require_comparable(reference: Stream, query: Stream, metric: str) -> None:
     if reference.n_dims != query.n_dims and METRICS[metric].table is None:
         what = f"{reference.n_dims} vs {query.n_dims} dimensions ({reference.name}, {query.name})"
         raise InputError(
-            query.source, what, "use ctw, --metric selfsim, or the same features= for both"
+            query.source, what, "use mmalign ctw, --metric selfsim, or the same features= for both"
         )
 
 
