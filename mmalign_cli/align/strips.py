@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mmalign_cli.kernels.table import Table
 
 _EVERYTHING = everything(0, 0)
-_SMALL = 2**15
+_SMALL = 2**12
 """Cells up to which float64 costs no time that matters."""
 _FRAMES_AT_ONCE = 4096
 _BLOCKS_A_THREAD = 5
@@ -331,8 +331,14 @@ def find_total(problem: Problem, threads: int, progress: runtime.Progress) -> fl
 def _total_in(
     single: bool, problem: Problem, threads: int, progress: runtime.Progress
 ) -> tuple[float, float]:
+    from mmalign_cli.kernels.strips import least_cost
+
     with Lent() as room:
-        laid = _lay_out(_ask(problem, single, False, room))
+        asked = _ask(problem, single, False, room)
+        if problem.window.n_cells * _effort(problem.pair.x.shape[1]) < _LEAST_EFFORT:
+            total, unit = least_cost(asked.form, asked.laying)
+            return total * unit, unit
+        laid = _lay_out(asked)
         _sweep(laid, threads, progress)
         return _end_of(laid.table)[1], laid.table.unit
 
@@ -378,7 +384,7 @@ def _ask(problem: Problem, single: bool, keep: bool, room: Room) -> _Asked:
     pair, window, penalty = problem.pair, problem.window, problem.penalty
     n, m = len(pair.y), len(pair.x)
     cells = _EVERYTHING if window.holds_all(n) else window
-    rows = (single and lanes.ROWS) or PLAIN_ROWS
+    rows = (single and lanes.ROWS) or min(PLAIN_ROWS, 32 * math.ceil(n / 32))
     shape = cut(window.n_cells, n, m, rows) if keep else cut_for_total(rows)
     form = _form(pair.kernel, pair.x.shape[1], problem.diagonal, penalty > 0, single)
     memory = room.singles if single else room.doubles

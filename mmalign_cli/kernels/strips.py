@@ -289,3 +289,19 @@ def solve(form, laying, marks, path, costs, weights):
     metric, diagonal, query, reference = laying[0], laying[1], laying[5], laying[6]
     weigh(metric, diagonal, reference, query, path[at:], costs[at:], weights[at:])
     return at, total, table.unit
+
+
+@njit(nogil=True, cache=True)
+def least_cost(form, laying):
+    """Return the least cost alone of a closed table, and its unit, in one call.
+
+    Parameters
+    ----------
+    form : Form
+    laying : tuple
+        As in `solve`.
+    """
+    table = lay_out(*laying)
+    nothing = np.empty(0, np.uint8)
+    advance(form, table, 0, len(table.base), 0, table.span[-1, 1], False, nothing)
+    return np.float64(table.states[-1, table.last_slot]) + table.offsets[-1], table.unit
