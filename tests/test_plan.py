@@ -169,7 +169,7 @@ def test_the_choice_does_not_depend_on_threads():
 
 
 SIZES = [
-    (3000, 2000, 1, {}),
+    (9000, 8000, 1, {}),
     (2000, 2500, 40, {}),
     (1500, 1500, 3, {"step": "asymmetric"}),
     (900, 800, 2, {"keep_costs": True}),

@@ -38,12 +38,12 @@ _MOST_EFFORT = 1e8
 """Of one call, some 10 to 100 ms: how long an interrupt may have to wait."""
 PLAIN_ROWS = 256
 """Rows of a strip where there are no vectors to keep them in."""
-_MARKED_BYTES = 2**19
-"""Tables whose winners fit here are one tile."""
+_MARKED_BYTES = 2**20
+"""Winners that are kept at the first sweep: more than a second one of some tiles would cost."""
 _LEAST_WIDTH = 256.0
 """Anti-diagonals of a tile: with fewer, beginning a tile takes longer than what is not traced."""
 _WIDTH_ALONE = 1024
-"""Of a tile, if the cost alone is asked: wider ones would lose digits of float32."""
+"""Of a tile, if no border is needed to trace a path: wider ones would lose digits of float32."""
 _KEPT_BYTES = 48 * 2**20
 """What may be kept of larger ones before fewer borders are."""
 
@@ -61,7 +61,7 @@ class Cut:
     group : int
         Strips of a group, the last row of each of which is kept.
     whole : bool
-        One tile and one group, which are swept when the path is traced.
+        One group, of which all winners may be kept.
     """
 
     rows: int
@@ -100,14 +100,17 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     Keeps about ``12 n_cells / width`` bytes and room for marks of one group and width, with
     groups about as high as tiles are wide.
     """
-    diagonals = n_rows + n_columns - 1
-    strips = -(-n_rows // rows)
-    if strips * rows * diagonals // 4 <= _MARKED_BYTES:
-        return Cut(rows, diagonals, strips, True)
+    if _marks_of(n_cells, n_rows, rows) <= _MARKED_BYTES:
+        return Cut(rows, min(_WIDTH_ALONE, n_rows + n_columns - 1), -(-n_rows // rows), True)
     best = (24.0 * n_cells) ** (1 / 3)
     wanted = min(best, max(_LEAST_WIDTH, 12.0 * n_cells / _KEPT_BYTES))
     width = 2 ** math.ceil(math.log2(wanted))
     return Cut(rows, width, max(1, width // rows), False)
+
+
+def _marks_of(n_cells: int, n_rows: int, rows: int) -> int:
+    """Return about the bytes of all winners: two bits a cell that is swept."""
+    return (n_cells + 2 * rows * n_rows) // 4
 
 
 @functools.cache
@@ -270,7 +273,7 @@ def find_in(
     """Find it in float32 or float64, and the unit of the costs that were accumulated."""
     with Lent() as room:
         asked = _ask(problem, single, True, room)
-        if asked.cut.whole and not problem.ends.open_end:
+        if asked.at_once:
             return _find_at_once(problem, asked, progress)
         return _find_by_tiles(problem, asked, threads, progress)
 
@@ -297,7 +300,7 @@ def _find_by_tiles(
 def _find_at_once(
     problem: Problem, asked: _Asked, progress: runtime.Progress
 ) -> tuple[Found | None, float]:
-    """Find the path of a table of a single tile in one call."""
+    """Find the path in one call, which keeps all winners."""
     from mmalign_cli.kernels.strips import solve
 
     steps = len(problem.pair.x) + len(problem.pair.y) - 1
@@ -335,7 +338,8 @@ def _total_in(
 
     with Lent() as room:
         asked = _ask(problem, single, False, room)
-        if problem.window.n_cells * _effort(problem.pair.x.shape[1]) < _LEAST_EFFORT:
+        effort = problem.window.n_cells * _effort(problem.pair.x.shape[1])
+        if effort < _LEAST_EFFORT and not problem.ends.open_end:
             total, unit = least_cost(asked.form, asked.laying)
             return total * unit, unit
         laid = _lay_out(asked)
@@ -354,7 +358,9 @@ class _Asked:
     laying : tuple
         The arguments of `mmalign_cli.kernels.table.lay_out`.
     marks : ndarray, uint8
-        Room for the winners of one group and width.
+        Room for the winners of one group and width, or of all.
+    at_once : bool
+        Keep all winners, and nothing else.
     precision : float
         Relative difference that rounding may make between two sums of a path's costs.
     """
@@ -363,6 +369,7 @@ class _Asked:
     cut: Cut
     laying: tuple[Any, ...]
     marks: Marks
+    at_once: bool
     precision: float
 
 
@@ -388,14 +395,16 @@ def _ask(problem: Problem, single: bool, keep: bool, room: Room) -> _Asked:
     shape = cut(window.n_cells, n, m, rows) if keep else cut_for_total(rows)
     form = _form(pair.kernel, pair.x.shape[1], problem.diagonal, penalty > 0, single)
     memory = room.singles if single else room.doubles
+    at_once = keep and shape.whole and not problem.ends.open_end
     laying = (
         pair.kernel, problem.diagonal, form.striped, rows, memory, pair.y, pair.x, cells.lo,
-        cells.hi, penalty, shape.width, shape.group, keep, problem.ends.open_begin,
+        cells.hi, penalty, shape.width, shape.group, keep and not at_once, problem.ends.open_begin,
         problem.ends.open_end,
     )  # fmt: skip
     strips = min(shape.group, -(-n // shape.rows)) if keep else 0
-    marks = room.marks(strips * shape.rows * min(shape.width, n + m - 1) // 4)
-    return _Asked(form, shape, laying, marks, 1e-6 if single else 1e-9)
+    tile = strips * shape.rows * min(shape.width, n + m - 1) // 4
+    marks = room.marks(_marks_of(window.n_cells, n, rows) if at_once else tile)
+    return _Asked(form, shape, laying, marks, at_once, 1e-6 if single else 1e-9)
 
 
 def _lay_out(asked: _Asked) -> _LaidOut:

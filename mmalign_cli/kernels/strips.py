@@ -110,6 +110,15 @@ def _least(values, room):
     return room[0]
 
 
+@njit(nogil=True)
+def _marks_before(table, s0, s, g0, g1):
+    """Return the bytes of the marks of strips s0 to s - 1 from anti-diagonal g0 to g1."""
+    diagonals = 0
+    for before in range(s0, s):
+        diagonals += max(min(g1, table.span[before, 1]) - max(g0, table.span[before, 0]), 0)
+    return diagonals * (table.begin.shape[1] // 4)
+
+
 @njit(nogil=True, cache=True)
 def advance(form, table, s0, s1, g0, g1, marking, marks):
     """Sweep the strips s0 <= s < s1 from anti-diagonal g0, a multiple of the width, to g1.
@@ -122,8 +131,9 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
         `s0` starts a group of strips, and `s1` lies at most at the start of the next one.
     marking : bool
         Write which neighbour won each cell.
-    marks : ndarray, shape ((s1 - s0) * (g1 - g0) * rows / 4,), uint8
-        The bits, strip by strip, anti-diagonal by anti-diagonal: `mmalign_cli.kernels.sweep`.
+    marks : ndarray, uint8
+        The bits, strip by strip, each from its first anti-diagonal here on (`_marks_before`), one
+        anti-diagonal after the other: `mmalign_cli.kernels.sweep`.
 
     Returns
     -------
@@ -144,6 +154,7 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
         last_row, first = table.last_rows[_row_over(table, s + 1)], _first(table, s) - 1
         is_last = s == len(table.base) - 1
         pick = table.last_slot if is_last and len(table.tail) > 0 else -1
+        at, begun = _marks_before(table, s0, s, g0, g1), start
         while start < stop:
             w = start // width
             past = min(stop, (w + 1) * width)
@@ -160,8 +171,8 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
             produced = sweep(
                 form, table.x[s], table.dims, table.y, table.stride, ring, produced, state, above,
                 last_row[t0 - first :], table.begin[s], table.end[s], table.free[s, 0],
-                table.free[s, 1], marking, marks, ((s - s0) * (g1 - g0) + start - g0) * (rows // 4),
-                pick, picked, table.penalty, t0, t1,
+                table.free[s, 1], marking, marks, at + (start - begun) * (rows // 4), pick,
+                picked, table.penalty, t0, t1,
             )  # fmt: skip
             if pick >= 0:
                 _keep_tail(table, picked, offset, t0, t1)
@@ -181,15 +192,19 @@ def _keep_tail(table, picked, offset, t0, t1):
 
 
 @njit(nogil=True)
-def _walk(form, marks, rows, s0, g0, g1, i, j, path, at):
+def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
     """Follow the winners from (i, j) until they leave the marked tile; return i, j and `at`."""
-    half = rows // 8
+    rows = table.begin.shape[1]
+    half, s, first = rows // 8, -1, 0
     while i >= s0 * rows and i + j >= g0 and j >= 0:
         at -= 1
         path[at, 0], path[at, 1] = j, i
-        s = i // rows
+        if s != i // rows:
+            s = i // rows
+            first = _marks_before(table, s0, s, g0, g1)
+            first -= max(g0, table.span[s, 0]) * (rows // 4)
         p = slot(form.striped, rows - 1 - (i - s * rows))
-        byte = ((s - s0) * (g1 - g0) + i + j - g0) * (rows // 4) + p // 8
+        byte = first + (i + j) * (rows // 4) + p // 8
         if (marks[byte] >> (p % 8)) & 1:
             i, j = i - 1, j - 1
         elif (marks[byte + half] >> (p % 8)) & 1:
@@ -207,7 +222,7 @@ def trace(form, table, marks, i, j, path, at, most):
     ----------
     form : Form
     table : Table
-        Whose borders and last rows were kept; if it is a single tile it need not have been swept.
+        Whose borders and last rows were kept.
     marks : ndarray, uint8
         Room for the bits of one group of strips over one width.
     i, j : int
@@ -231,7 +246,7 @@ def trace(form, table, marks, i, j, path, at, most):
         g0 = (i + j) // table.width * table.width
         g1 = i + j + 1
         cells += advance(form, table, s0, i // rows + 1, g0, g1, True, marks)
-        i, j, at = _walk(form, marks, rows, s0, g0, g1, i, j, path, at)
+        i, j, at = _walk(form, table, marks, s0, g0, g1, i, j, path, at)
     return i, j, at
 
 
@@ -259,7 +274,7 @@ def weigh(metric, diagonal, reference, query, path, costs, weights):
 
 @njit(nogil=True, cache=True)
 def solve(form, laying, marks, path, costs, weights):
-    """Find the path of a table that is a single tile, without a way back to Python in between.
+    """Find the path of a table all of whose winners there is room for, in one call.
 
     Parameters
     ----------
@@ -267,7 +282,7 @@ def solve(form, laying, marks, path, costs, weights):
     laying : tuple
         The arguments of `mmalign_cli.kernels.table.lay_out`; the end is closed.
     marks : ndarray, uint8
-        Room for the winners.
+        Room for the winners, used where it is large enough.
     path : ndarray, shape (n + m - 1, 2), int64
         Receives column and row of the path's cells in its last rows.
     costs, weights : ndarray, shape (n + m - 1,), float64
@@ -282,10 +297,16 @@ def solve(form, laying, marks, path, costs, weights):
     unit : float
     """
     table = lay_out(*laying)
-    at = trace(
-        form, table, marks, table.n_rows - 1, table.n_columns - 1, path, len(path), len(marks) * 4
-    )[2]
+    strips, last = len(table.base), table.span[-1, 1]
+    needed = _marks_before(table, 0, strips, 0, last)
+    if len(marks) < needed:
+        marks = np.empty(needed, np.uint8)
+    advance(form, table, 0, strips, 0, last, True, marks)
     total = np.float64(table.states[-1, table.last_slot]) + table.offsets[-1]
+    if total == np.inf:
+        return len(path), total, table.unit
+    i, j = table.n_rows - 1, table.n_columns - 1
+    at = _walk(form, table, marks, 0, 0, last, i, j, path, len(path))[2]
     metric, diagonal, query, reference = laying[0], laying[1], laying[5], laying[6]
     weigh(metric, diagonal, reference, query, path[at:], costs[at:], weights[at:])
     return at, total, table.unit
