@@ -44,7 +44,7 @@ class Road:
 
 
 ROADS: Mapping[str, Road] = {
-    "strips": Road("exact, in strips: bounded memory, all threads", 0.1, 0.03),
+    "strips": Road("exact, in strips: bounded memory, all threads", 0.05, 0.03),
     "rows": Road("exact, row by row: a byte a cell, one thread", 2.6, 0.13),
     # Narrow bands are swept twice: once for the costs, once for the path.
     "multiscale": Road("approximate: a coarse search, then bands round its path", 0.8, 0.07),
