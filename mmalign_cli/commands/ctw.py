@@ -25,6 +25,7 @@ from mmalign_cli.commands.options import (
     Run,
     StreamCommand,
     Targets,
+    confidence_option,
     listing,
     output_options,
     parse_streams,
@@ -137,7 +138,8 @@ def _from_zero(
     "--max-iter",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Rounds from each start at most [50]; joint: of a stage [1000; one take: 100].",
+    help="Rounds from each start at most [50]; joint: of a stage "
+    "[100 while it searches, then 1000].",
 )
 @click.option(
     "--tol",
@@ -173,6 +175,7 @@ def _from_zero(
 )
 @click.option("--strict", is_flag=True, help="Fail where the rounds do not come to an end.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="[0]")
+@confidence_option
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
 @output_options
 @run_options

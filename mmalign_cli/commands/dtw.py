@@ -15,6 +15,7 @@ from mmalign_cli.commands.options import (
     Run,
     StreamCommand,
     Targets,
+    confidence_option,
     listing,
     output_options,
     parse_streams,
@@ -102,9 +103,10 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     "--seed",
     type=click.IntRange(min=0),
     metavar="N",
-    expose_value=False,
-    help="Taken by every aligner; nothing in dtw is random.",
+    default=0,
+    help="Of the nulls that --confidence compares with [0].",
 )
+@confidence_option
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and stop.")
 @pairwise_options
 @output_options

@@ -12,6 +12,7 @@ import click
 
 from mmalign_cli import runtime
 from mmalign_cli.errors import printable
+from mmalign_cli.evidence.efforts import DEFAULT_EFFORT, EFFORTS
 from mmalign_cli.streams.spec import KEYS, StreamSpec, parse_spec, parse_value
 
 if TYPE_CHECKING:
@@ -120,6 +121,16 @@ class Run:
                 bars.update(tasks[stage], completed=done, total=total)
 
             yield report
+
+
+def confidence_option(command: F) -> F:
+    """Add ``--confidence``."""
+    return click.option(
+        "--confidence",
+        type=click.Choice([*EFFORTS]),
+        default=DEFAULT_EFFORT,
+        help=f"What is compared to tell the result from chance [{DEFAULT_EFFORT}].",
+    )(command)
 
 
 def run_options(command: F) -> F:

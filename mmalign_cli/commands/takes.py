@@ -72,9 +72,7 @@ def run_takes(
                 takes, settings, max_memory=run.max_memory, progress=progress
             )
         else:
-            alignments = stages.align_with(
-                takes, learned, str(model), settings.seed, run.max_memory
-            )
+            alignments = stages.align_with(takes, learned, str(model), settings, run.max_memory)
     run.warn(_warnings(takes, [a.warnings for a in alignments]))
     values = [document.to_document(a, targets.with_path) for a in alignments]
     with Outputs(run.force) as outputs:

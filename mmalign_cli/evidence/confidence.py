@@ -40,6 +40,7 @@ def judge(
     search: Callable[[Float64Array], float],
     query: Sequence[Float64Array],
     seed: int,
+    searches: int,
 ) -> Mapping[str, Any]:
     """Compare the evidence of an alignment with what chance gives.
 
@@ -54,25 +55,36 @@ def judge(
     query : sequence of ndarray, shape (m, d)
         Of each take.
     seed : int
-        Of the shuffled null.
+        Of the shuffled nulls.
+    searches : int
+        Shuffled nulls; 0 compares with no null at all.
 
     Returns
     -------
     dict
-        ``evidence``, ``held_out_gains``, ``held_out_correlations``, the ``nulls`` and whether
-        the alignment is ``supported``: the evidence is at least 0.1 nats, and 1.3
-        times what either null gave.
+        ``evidence``, ``held_out_gains``, ``held_out_correlations``, the ``nulls`` (of those
+        shuffled the greatest), ``p_value``, the share of nulls of as much evidence, itself counted,
+        and whether the alignment is ``supported``: the evidence is at least 0.1 nats, and 1.3 times
+        what any null gave.
     """
-    nulls = {
-        "reversed": search(np.concatenate([reversed_null(part) for part in query])),
-        "shuffled": search(np.concatenate([shuffled_null(part, seed) for part in query])),
-    }
-    chance = max(0.0, *nulls.values())
+    nulls, against = {}, []
+    if searches:
+        nulls["reversed"] = search(np.concatenate([reversed_null(part) for part in query]))
+        against = [
+            search(np.concatenate([shuffled_null(part, seed + k) for part in query]))
+            for k in range(searches)
+        ]
+        nulls["shuffled"] = max(against)
+        against.append(nulls["reversed"])
+    chance = max(0.0, *nulls.values()) if nulls else 0.0
     return {
         "evidence": evidence,
         "held_out_gains": [float(g) for g in gains],
         "held_out_correlations": [float(r) for r in np.sqrt(-np.expm1(-2 * np.maximum(gains, 0)))],
         "nulls": nulls,
+        "p_value": (1 + sum(n >= evidence for n in against)) / (1 + len(against))
+        if nulls
+        else None,
         "supported": bool(evidence >= max(_LEAST_NATS, _TIMES_CHANCE * chance)),
     }
 
@@ -83,4 +95,5 @@ def warning_of(verdict: Mapping[str, Any]) -> str | None:
         return None
     nulls = ", ".join(f"{name} {value:.2f}" for name, value in verdict["nulls"].items())
     found = f"{verdict['evidence']:.2f} nats a step on held-out frames"
-    return f"no evidence that the streams are related: {found}, by chance ({nulls})"
+    chance = f", by chance ({nulls})" if nulls else ""
+    return f"no evidence that the streams are related: {found}{chance}"

@@ -22,6 +22,7 @@ from mmalign_cli.align.time_maps import knots_of, time_maps
 from mmalign_cli.align.windows import everything
 from mmalign_cli.errors import AlignmentError
 from mmalign_cli.evidence.confidence import judge, warning_of
+from mmalign_cli.evidence.efforts import DEFAULT_EFFORT, EFFORTS
 from mmalign_cli.evidence.verify import verify_warp
 from mmalign_cli.model import (
     Alignment,
@@ -55,6 +56,7 @@ class CtwSettings:
     samples: int = 0
     strict: bool = False
     seed: int = 0
+    confidence: str = DEFAULT_EFFORT
 
     def of_aligner(self) -> Settings:
         """Return what the aligner is told."""
@@ -303,7 +305,8 @@ def verdict_of(pair: Pair, found: Found, settings: CtwSettings) -> Mapping[str, 
         return max(c.evidence for c in ctw.candidates(null, ctw.starts_of(null)))
 
     query = [y for _, y in pair.takes()]
-    return judge(found.evidence, found.gains, search, query, settings.seed)
+    searches = EFFORTS[settings.confidence].searches
+    return judge(found.evidence, found.gains, search, query, settings.seed, searches)
 
 
 def _posterior(

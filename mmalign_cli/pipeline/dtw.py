@@ -19,6 +19,8 @@ from mmalign_cli.align.subsequence import find_matches
 from mmalign_cli.align.time_maps import time_maps
 from mmalign_cli.align.windows import Window
 from mmalign_cli.errors import InputError
+from mmalign_cli.evidence.content import doubt_of, judge_content
+from mmalign_cli.evidence.efforts import EFFORTS
 from mmalign_cli.evidence.verify import verify_warp
 from mmalign_cli.features.compute import metric_of
 from mmalign_cli.model import Alignment, Float64Array, Match, Stream
@@ -134,6 +136,10 @@ def align_dtw(
     if len(warps) < settings.top:
         warnings += (f"{len(warps)} of {settings.top} matches: no more fit between them",)
     path = path_of(warps[0].frames, streams)
+    effort = EFFORTS[settings.confidence]
+    verdict = judge_content(reference.values, query.values, warps[0], metric, effort, settings.seed)
+    doubt = doubt_of(verdict)
+    warnings += () if doubt is None else (doubt,)
     alignment = Alignment(
         method="dtw",
         parameters={**parameters_of(settings, metric, restrictions), **found},
@@ -141,6 +147,7 @@ def align_dtw(
         path=path,
         time_maps=time_maps(path, [reference.name, query.name]),
         cost=warps[0].cost,
+        confidence=verdict,
         warnings=(*stream_warnings(streams), *warnings),
         matches=tuple(_match(w, reference) for w in warps) if settings.subsequence else None,
     )

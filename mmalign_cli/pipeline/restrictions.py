@@ -19,6 +19,7 @@ from mmalign_cli.align.windows import (
     parse_radius,
 )
 from mmalign_cli.errors import AlignmentError, UsageError
+from mmalign_cli.evidence.efforts import DEFAULT_EFFORT
 from mmalign_cli.model import IntArray, Stream
 from mmalign_cli.streams.anchors import load_anchors
 from mmalign_cli.streams.mask import load_mask
@@ -41,6 +42,8 @@ class DtwSettings:
     top: int = 1
     anchors: str | None = None
     approximate: bool | None = None
+    confidence: str = DEFAULT_EFFORT
+    seed: int = 0
 
     @property
     def ends(self) -> Ends:

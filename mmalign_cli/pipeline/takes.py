@@ -21,6 +21,7 @@ from mmalign_cli.align.time_maps import time_maps
 from mmalign_cli.align.windows import everything
 from mmalign_cli.errors import InputError
 from mmalign_cli.evidence.confidence import judge, warning_of
+from mmalign_cli.evidence.efforts import EFFORTS
 from mmalign_cli.evidence.verify import verify_warp
 from mmalign_cli.model import Alignment, Cost, Float64Array, IntArray, Stream
 from mmalign_cli.pipeline.ctw import (
@@ -219,7 +220,11 @@ def about(takes: Sequence[Take], learned: Learned) -> Mapping[str, Any]:
 
 
 def align_with(
-    takes: Sequence[Take], learned: Learned, model: str, seed: int, max_memory: int | None = None
+    takes: Sequence[Take],
+    learned: Learned,
+    model: str,
+    settings: CtwSettings,
+    max_memory: int | None = None,
 ) -> list[Alignment]:
     """Align takes under maps that were learned before: one DTW each.
 
@@ -229,8 +234,8 @@ def align_with(
     learned : Learned
     model : str
         Its file, for messages and the documents.
-    seed : int
-        Of the shuffled null of the confidence.
+    settings : CtwSettings
+        Of which the seed and what confidence compares with count.
     max_memory : int or None
 
     Raises
@@ -245,10 +250,10 @@ def align_with(
                 raise InputError(f"take {take.id}", what, "use the columns it was learned from")
     need = bytes_needed(takes, CtwSettings(), learned)
     runtime.require_memory(need, max_memory, "takes", "use fewer frames")
-    return [_aligned_with(take, learned, model, seed) for take in takes]
+    return [_aligned_with(take, learned, model, settings) for take in takes]
 
 
-def _aligned_with(take: Take, learned: Learned, model: str, seed: int) -> Alignment:
+def _aligned_with(take: Take, learned: Learned, model: str, settings: CtwSettings) -> Alignment:
     reference, query = (np.asarray(s.values, dtype=np.float64) for s in take.streams)
     warp = learned.warp([reference, query], f"take {take.id}")
     _verify(warp, len(reference), len(query))
@@ -258,7 +263,8 @@ def _aligned_with(take: Take, learned: Learned, model: str, seed: int) -> Alignm
         return float(learned.gains([reference, other], path).sum())
 
     gains = learned.gains([reference, query], warp.frames)
-    verdict = judge(float(gains.sum()), gains, search, [query], seed)
+    searches = EFFORTS[settings.confidence].searches
+    verdict = judge(float(gains.sum()), gains, search, [query], settings.seed, searches)
     doubt = warning_of(verdict)
     path, names = path_of(warp.frames, take.streams), [s.name for s in take.streams]
     linear = all(f.view is None for f in learned.maps)
