@@ -68,7 +68,7 @@ def sound_ending(path: str) -> str:
     ending = os.path.splitext(path)[1].lower()
     if ending not in _CONTAINERS:
         hint = "sound is written as " + ", ".join(_CONTAINERS)
-        raise UsageError(path, f"names no kind of sound file that is written here", hint)
+        raise UsageError(path, "names no kind of sound file that is written here", hint)
     return ending
 
 
