@@ -11,7 +11,7 @@ from mmalign_cli.errors import InputError, did_you_mean
 from mmalign_cli.streams.times import units_per_second
 
 _POINTS = re.compile(
-    r"(?:(?:start|end|begin|stop|onset|offset|xmin|xmax|tmin|tmax)(?:[ _]?times?)?|time[ _](?:start|end))"
+    r"(?:time[ _])?(?:start|end|begin|stop|onset|offset|xmin|xmax|tmin|tmax)(?:[ _]?times?)?"
     r"(?:[ _.-]?(?P<unit>s|ms|us|ns)|[ _]?[(\[](?P<bracketed>s|ms|us|ns)[)\]])?",
     re.IGNORECASE,
 )
@@ -24,11 +24,11 @@ _DECIMALS = {1: 6, 10**3: 3, 10**6: 0, 10**9: 0}
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of times, or of lengths since the times of column `since`."""
+    """A column of times, or of lengths since those of column `since`."""
 
     index: int
     per_second: int
-    since: int | None = None
+    since: _Column | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,7 @@ def _rows(text: str, delimiter: str) -> list[list[_Cell]]:
     at = 0
     while at < len(text):
         match = cell.match(text, at)
-        if match is None:  # a quote in the middle of a cell
-            match = re.compile(rf"([^{delimiter}\r\n]*)(\Z)?({delimiter}|[\r\n]+|\Z)").match(
-                text, at
-            )
-        assert match is not None
+        assert match is not None  # whatever is no quoted cell is a plain one
         rows[-1].append(_Cell(*match.span(1 if match[1] is not None else 2)))
         at = match.end()
         if match[3] != delimiter:
@@ -107,11 +103,11 @@ def _columns(header: list[str], path: str, names: Sequence[str]) -> list[_Column
         raise InputError(path, "no column of its header is one of times", hint)
     begins = [c for c in found if _BEGINS.fullmatch(header[c.index])]
     if len(begins) == 1:
-        found += [_length(header, name, begins[0].index) for name in lengths]
+        found += [_length(header, name, begins[0]) for name in lengths]
     return sorted(found, key=lambda column: column.index)
 
 
-def _length(header: list[str], name: str, since: int) -> _Column:
+def _length(header: list[str], name: str, since: _Column) -> _Column:
     match = _LENGTHS.fullmatch(name.strip())
     unit = match["unit"] if match and match["unit"] else "s"
     return _Column(header.index(name), _PER_SECOND[unit.lower()], since)
@@ -138,11 +134,10 @@ def _cell_span(text: str, path: str, row: list[_Cell], column: _Column) -> list[
         return [clock_span(text, begin, end)]
     since_s = None
     if column.since is not None:
-        start = _place(text, path, row, column.since)
-        if start is None:
+        start = _cell_span(text, path, row, column.since)
+        if not start:
             return []
-        start_of = _Column(column.since, column.per_second)
-        since_s = _cell_span(text, path, row, start_of)[0].time_s
+        since_s = start[0].time_s
     unit = column.per_second
     return [
         number_span(text, begin, end, per_second=unit, decimals=_DECIMALS[unit], since_s=since_s)
