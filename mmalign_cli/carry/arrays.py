@@ -49,8 +49,11 @@ def write_arrays(file: IO[bytes], arrays: dict[str, Array]) -> None:
     """Write what `read_arrays` returns, in the same kind of file."""
     if list(arrays) == [""]:
         np.save(file, arrays[""], allow_pickle=False)
-    else:
-        np.savez_compressed(file, **{name: array for name, array in arrays.items()})
+        return
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def carried(

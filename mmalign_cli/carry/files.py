@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmalign_cli.carry.arrays import carried, read_arrays, write_arrays
