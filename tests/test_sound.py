@@ -132,7 +132,9 @@ def test_stretched_sound_keeps_its_pitch(folder):
 def test_a_missing_part_is_left_silent_and_a_pause_is_left_out(folder):
     write("a.wav", 0.25 * np.ones(3 * RATE))
     # 0.2 s missing at 1 s, 0.5 s too many from 2 s on
-    after, written = resync([[0, 0], [1, 1], [1.0001, 1.2001], [2, 2.2], [2.5, 2.20001], [3, 2.70001]])
+    after, written = resync(
+        [[0, 0], [1, 1], [1.0001, 1.2001], [2, 2.2], [2.5, 2.20001], [3, 2.70001]]
+    )
     assert not written.stretched
     assert len(after) == round(2.70001 * RATE)
     assert not after[round(1.01 * RATE) : round(1.19 * RATE)].any()
