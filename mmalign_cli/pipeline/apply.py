@@ -108,8 +108,8 @@ def _unknown(option: str, name: str, names: Sequence[str]) -> UsageError:
     return UsageError(option, f"there is no stream {name!r}", hint)
 
 
-def _ends(request: Request, chain: Sequence[Alignment]) -> tuple[str, str]:
-    """Return the streams whose clocks the map leads from and to, before `inverse`."""
+def _ends(request: Request, chain: Sequence[Alignment]) -> tuple[str, str | None]:
+    """Return the stream that the map leads from, before `inverse`, and the one to, if it is told."""
     first, last = ([s.name for s in a.streams] for a in (chain[0], chain[-1]))
     start, to = (request.to, request.start) if request.inverse else (request.start, request.to)
     options = ("--to", "--from") if request.inverse else ("--from", "--to")
@@ -118,16 +118,17 @@ def _ends(request: Request, chain: Sequence[Alignment]) -> tuple[str, str]:
             raise _unknown(option, name, names)
     if start is None:
         start = _start(request, chain[0], to if len(chain) == 1 else None, options[0])
-    if to is None:
-        to = last[0]
-        if to == start:
-            others = [name for name in last if name != start]
-            if len(others) > 1:
-                raise UsageError(options[1], "is needed", f"one of: {', '.join(others)}")
-            to = others[0]
-    if start == to and len(chain) == 1:
-        raise UsageError(options[1], f"{to!r} is the clock it comes from")
     return start, to
+
+
+def _goal(last: Alignment, here: str, option: str) -> str:
+    """Return where the map leads if nobody says: to the reference, or away from it."""
+    if here != last.reference.name:
+        return last.reference.name
+    others = [s.name for s in last.streams[1:]]
+    if len(others) > 1:
+        raise UsageError(option, "is needed", f"one of: {', '.join(others)}")
+    return others[0]
 
 
 def _start(request: Request, first: Alignment, to: str | None, option: str) -> str:
@@ -165,18 +166,21 @@ def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _chained(request: Request, chain: Sequence[Alignment], start: str, to: str) -> TimeMap:
+def _chained(request: Request, chain: Sequence[Alignment], start: str, to: str | None) -> TimeMap:
     """Return the map through all documents, turned round where `inverse` asks for it."""
     here, whole = start, None
+    option = "--from" if request.inverse else "--to"
     for k, alignment in enumerate(chain):
-        is_last = k == len(chain) - 1
-        there = to if is_last else _meeting(request, chain, k, here)
+        if k < len(chain) - 1:
+            there = _meeting(request, chain, k, here)
+        else:
+            there = to or _goal(alignment, here, option)
         step = _between(alignment, here, there)
         if step is not None:
             whole = step if whole is None else _then(whole, step, request)
         here = there
     if whole is None:
-        raise UsageError("--to", f"{to!r} is the clock it comes from")
+        raise UsageError(option, f"{here!r} is the clock it comes from")
     return whole.inverse() if request.inverse else whole
 
 
