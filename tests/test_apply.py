@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def files(folder):
 
 
 def first_time(path):
-    return open(path).read().split("\n")[1][:12]
+    return Path(path).read_text().split("\n")[1][:12]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,14 @@ def test_inverse_undoes_a_chain(files, run):
         (["ab.json", "b.mp4", "-o", "x.mp4"], 3, "b.mp4: unknown kind of file"),
         (["ab.json", "b.srt", "-o", "no/x.srt"], 5, "no such folder"),
         (["ab.json", "a.wav", "-o", "x.csv"], 2, "no kind of sound file"),
+        (["ab.json", "b.srt", "--rate", "2", "-o", "x.srt"], 2, "--rate: concerns no labels file"),
+        (
+            ["ab.json", "b.srt", "--resample", "-o", "x.srt"],
+            2,
+            "--resample: concerns no labels file",
+        ),
+        (["ab.json", "b.wav", "--nearest", "-o", "x.wav"], 2, "--nearest: concerns no sound file"),
+        (["ab.json", "b.npy", "--time-columns", "t", "-o", "x.npy"], 2, "concerns no array file"),
     ],
 )
 def test_refusals(files, run, arguments, code, message):
@@ -175,7 +184,7 @@ def test_sound(files, run):
 
 def test_arrays_without_times_are_interpolated(files, run):
     np.save("c.npy", np.arange(100.0)[:, None] * [1, 2])
-    np.savez("c.npz", labels=np.arange(100) // 10, values=np.arange(100.0), file=np.array(3))
+    np.savez("c.npz", labels=np.arange(100) // 10, values=np.arange(100.0), size=np.array(3))
     done = run("apply", "abc.json", "c.npy", "--rate", 10, "-o", "out.npy")
     assert done.code == 0, done.stderr
     out = np.load("out.npy")
@@ -183,9 +192,9 @@ def test_arrays_without_times_are_interpolated(files, run):
     assert run("apply", "abc.json", "c.npz", "--rate", 10, "-o", "out.npz").code == 0
     out = np.load("out.npz")
     assert out["labels"].dtype == np.arange(1).dtype
-    np.testing.assert_array_equal(out["labels"], (np.floor(np.arange(199) / 2 + 0.5) // 10))
+    np.testing.assert_array_equal(out["labels"][::2], np.arange(100) // 10)
     np.testing.assert_allclose(out["values"], np.arange(199) / 2)
-    assert out["file"] == 3
+    assert out["size"] == 3
     assert run("apply", "abc.json", "c.npy", "--nearest", "--rate", 10, "-o", "n.npy").code == 0
     assert set(np.load("n.npy")[:, 0]) <= set(range(100))
 

@@ -56,6 +56,13 @@ def write_arrays(file: IO[bytes], arrays: dict[str, Array]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
+def times_name(arrays: dict[str, Array]) -> str | None:
+    """Return the name of the array that holds times, if there is one."""
+    return next(
+        (n for n, a in arrays.items() if units_per_second(n) and n and a.dtype.kind in "fiu"), None
+    )
+
+
 def carried(
     arrays: dict[str, Array], time_map: TimeMap, rate: float | None, nearest: bool, path: str
 ) -> tuple[dict[str, Array], str]:
@@ -84,7 +91,7 @@ def carried(
     InputError
         If there are neither times nor a rate, or times that do not increase.
     """
-    name = next((n for n, a in arrays.items() if _is_times(n, a)), None)
+    name = times_name(arrays)
     if name is not None and rate is None:
         per_second = units_per_second(name) or 1
         times_s = np.asarray(arrays[name], dtype=np.float64) / per_second
@@ -105,10 +112,6 @@ def carried(
     if name is not None:
         result[name] = wanted_s * (units_per_second(name) or 1)
     return result, "resampled"
-
-
-def _is_times(name: str, array: Array) -> bool:
-    return bool(name) and units_per_second(name) is not None and array.dtype.kind in "fiu"
 
 
 def _times_of(

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from mmalign_cli.carry.arrays import carried, read_arrays, write_arrays
+from mmalign_cli.carry.arrays import carried, read_arrays, times_name, write_arrays
 from mmalign_cli.carry.labels import LabelFormat, label_format
 from mmalign_cli.carry.spans import Span, retimed
 from mmalign_cli.carry.tables import find_columns
@@ -36,7 +36,9 @@ class Settings:
     columns : tuple of str
         Columns of times of a table; none takes those whose names say so.
     rate : float or None
-        Frames per second of arrays.
+        Frames per second of arrays, asked for.
+    stream_rate : float or None
+        The same of the stream that the file belongs to: for arrays without times.
     nearest : bool
         Take the nearest frame of an array, not one between two.
     recording : str
@@ -46,6 +48,7 @@ class Settings:
     keep_pitch: bool = True
     columns: tuple[str, ...] = ()
     rate: float | None = None
+    stream_rate: float | None = None
     nearest: bool = False
     recording: str = ""
 
@@ -78,8 +81,8 @@ def kind_of(path: str) -> str:
     raise InputError(path, "unknown kind of file", f"{hint} .TextGrid .eaf, Audacity's .txt)")
 
 
-def check_names(path: str, output: str) -> None:
-    """Refuse an output whose name says another kind of file than the input's.
+def check_request(path: str, output: str, settings: Settings) -> None:
+    """Refuse an output whose name says another kind of file, and settings of another kind.
 
     Raises
     ------
@@ -87,6 +90,14 @@ def check_names(path: str, output: str) -> None:
         If there is no such kind, or the two differ.
     """
     kind, ending = kind_of(path), os.path.splitext(output)[1].lower()
+    for option, is_given, concerned in (
+        ("--resample", not settings.keep_pitch, "sound"),
+        ("--time-columns", bool(settings.columns), "table"),
+        ("--rate", settings.rate is not None, "array"),
+        ("--nearest", settings.nearest, "array"),
+    ):
+        if is_given and kind != concerned:
+            raise UsageError(option, f"concerns no {kind} file such as {path}")
     if kind == "sound":
         sound_ending(output)
         return
@@ -156,9 +167,9 @@ def _carry_sound(
 def _carry_arrays(
     source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
 ) -> Carried:
-    arrays, how = carried(
-        read_arrays(source), time_map, settings.rate, settings.nearest, source.path
-    )
+    arrays = read_arrays(source)
+    rate = settings.rate or (None if times_name(arrays) else settings.stream_rate)
+    arrays, how = carried(arrays, time_map, rate, settings.nearest, source.path)
     with Outputs(force) as outputs, outputs.open(output) as file:
         write_arrays(file, arrays)
     return Carried(how, max((len(a) for a in arrays.values() if a.ndim), default=0))

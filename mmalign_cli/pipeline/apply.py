@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mmalign_cli.carry.files import Carried, Settings, carry, check_names
+from mmalign_cli.carry.files import Carried, Settings, carry, check_request
 from mmalign_cli.errors import InputError, UsageError, did_you_mean
 from mmalign_cli.model import Alignment, InvalidValueError, StreamInfo, TimeMap
 from mmalign_cli.runtime import Progress
@@ -64,7 +64,7 @@ def apply(
     inputs = [n for n in (*request.documents, request.map_file, request.file) if n is not None]
     check_outputs(outputs, inputs, force)
     if request.file is not None and request.output is not None:
-        check_names(request.file, request.output)
+        check_request(request.file, request.output, settings)
     if request.map_file is not None:
         time_map, recording, rate = _of_file(request), "", None
     else:
@@ -74,13 +74,7 @@ def apply(
         recording, rate = _about(time_map.stream, chain)
     done = None
     if request.file is not None and request.output is not None:
-        settings = Settings(
-            settings.keep_pitch,
-            settings.columns,
-            settings.rate or rate,
-            settings.nearest,
-            recording,
-        )
+        settings = replace(settings, stream_rate=rate, recording=recording)
         done = carry(
             request.file, request.output, time_map, settings, force=force, progress=progress
         )
@@ -109,7 +103,7 @@ def _unknown(option: str, name: str, names: Sequence[str]) -> UsageError:
 
 
 def _ends(request: Request, chain: Sequence[Alignment]) -> tuple[str, str | None]:
-    """Return the stream that the map leads from, before `inverse`, and the one to, if it is told."""
+    """Return the streams that the map leads from and, if it is told, to, before `inverse`."""
     first, last = ([s.name for s in a.streams] for a in (chain[0], chain[-1]))
     start, to = (request.to, request.start) if request.inverse else (request.start, request.to)
     options = ("--to", "--from") if request.inverse else ("--from", "--to")
