@@ -228,3 +228,26 @@ def test_pickles_are_never_loaded(files, run):
     done = run("apply", "abc.json", "c.npy", "--rate", 1, "-o", "x.npy")
     assert done.code == 3
     assert not (files / "x.npy").exists()
+
+
+def test_a_table_becomes_even_rows(files, run):
+    rows = 't_ms,x,label,n,gap\n0,0.5,a,1,1.5\n100,1.5,"b, c",2,\n300,3.5,d,3,2\n'
+    (files / "c.csv").write_text(rows)
+    done = run("apply", "abc.json", "c.csv", "--rate", 10, "-o", "out.csv")
+    assert done.code == 0, done.stderr
+    assert "7 frames, interpolated" in done.stdout
+    x = [0.5, 1, 1.5, 2, 2.5, 3, 3.5]
+    table = (files / "out.csv").read_text().splitlines()
+    assert table[0] == "t_ms,x,label,n,gap"
+    assert [float(row.split(",")[0]) for row in table[1:]] == [100 * k for k in range(7)]
+    np.testing.assert_allclose([float(row.split(",")[1]) for row in table[1:]], x)
+    assert [row.split(",", 2)[2] for row in table[1:]] == [
+        "a,1,1.5",
+        *['"b, c",2,'] * 3,
+        *["d,3,2"] * 3,
+    ]
+    (files / "c.csv").write_text("start,end,x\n0,1,2\n")
+    assert "frames have one" in run("apply", "abc.json", "c.csv", "--rate", 1, "-o", "y.csv").stderr
+    (files / "c.csv").write_text("t,x\n0,1\n0,2\n")
+    done = run("apply", "abc.json", "c.csv", "--rate", 1, "-o", "y.csv")
+    assert (done.code, "line 3: its time does not increase" in done.stderr) == (3, True)
