@@ -15,7 +15,6 @@ from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
 from mmalign_cli.streams.times import units_per_second
 
-
 _SLACK = 1e-6  # of a frame
 
 
@@ -78,10 +77,10 @@ def carried(
 ) -> tuple[dict[str, Array], str]:
     """Return arrays on another clock, and what was done to them in a word.
 
-    Where times are beside the values and no rate is asked for, only the times change. Else frame k
-    of the result is at k / rate on the other clock, and holds what lies there: linearly between two
-    frames, or the nearest one for whole numbers, flags and texts. Arrays without times begin at 0 s,
-    with the first frame repeated up to where it is.
+    Where times are beside the values and no rate is asked for, only the times change. Else frame
+    k of the result is at k / rate on the other clock, and holds what lies there: linearly between
+    two frames, or the nearest one for whole numbers, flags and texts. Arrays without times begin at
+    0 s, with the first frame repeated up to where it is.
 
     Parameters
     ----------

@@ -61,10 +61,11 @@ def retimed(text: str, spans: Sequence[Span], time_map: TimeMap) -> tuple[str, i
     moved_s = time_map(since_s + [span.time_s for span in spans])
     begins_s = time_map(since_s)
     parts, at, n_held = [], 0, 0
-    for span, to_s, begin_s in zip(spans, moved_s.tolist(), begins_s.tolist(), strict=True):
-        if span.least_s is not None and to_s < span.least_s:
-            to_s, n_held = span.least_s, n_held + 1
-        shown_s = to_s if span.since_s is None else to_s - begin_s
+    for span, moved, begin in zip(spans, moved_s.tolist(), begins_s.tolist(), strict=True):
+        is_held = span.least_s is not None and moved < span.least_s
+        n_held += is_held
+        shown_s = moved if span.since_s is None else moved - begin
+        shown_s = span.least_s if is_held and span.least_s is not None else shown_s
         parts += [text[at : span.begin], span.spell(shown_s)]
         at = span.end
     return "".join([*parts, text[at:]]), n_held

@@ -58,7 +58,7 @@ def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
     run = take_run(options)
     request = _request(arguments, options)
 
-    from mmalign_cli.carry.files import Settings
+    from mmalign_cli.carry.files import Settings, kind_of
     from mmalign_cli.pipeline.apply import apply as apply_all
 
     columns = options["time_columns"]
@@ -68,6 +68,8 @@ def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
         rate=options["rate"],
         nearest=options["nearest"],
     )
+    if request.file is not None and kind_of(request.file) == "sound":
+        run.note_first_run()
     with run.progress() as progress:
         time_map, done = apply_all(request, settings, force=run.force, progress=progress)
     run.warn(done.warnings if done else ())
