@@ -247,6 +247,12 @@ def test_container_goes_by_the_name_and_subtype_by_the_source(folder, output, su
     assert (info.channels, info.samplerate) == (3, RATE)
 
 
+def test_what_is_only_decoded_becomes_whole_numbers(folder):
+    soundfile.write("a.mp3", np.zeros((16000, 2)), 16000)
+    resync([[0, 0.5]], source="a.mp3")
+    assert soundfile.info("b.wav").subtype == "PCM_16"
+
+
 def test_beyond_full_scale_is_cut_off_and_counted(folder):
     write("a.wav", np.sign(np.sin(np.arange(RATE))), "PCM_16")
     after, written = resync([[0, 0.5 / RATE]])

@@ -22,7 +22,7 @@ _WIDEST = 4.0
 _NO_FOLD = 1.01  # faster than this, the top of the band would fold back
 
 _HALF_FRAME_S = 0.016
-_DEVIATION_S = 0.0042
+_DEVIATION_S = 0.0045
 
 
 def rendered(
