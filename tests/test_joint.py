@@ -400,7 +400,7 @@ def test_invertible_linear_maps_change_nothing():
     assert worth[1] == pytest.approx(worth[0], abs=1e-9)
     plain, turned = (align_jointly([one]) for one in both)
     assert error(turned.paths[0], plain.paths[0]) < 0.15  # where linear interpolation kinks, the
-    assert turned.objective[-1] == pytest.approx(plain.objective[-1], abs=0.05)  # climb stops
+    assert turned.objective[-1] == pytest.approx(plain.objective[-1], abs=0.1)  # climb stops
 
 
 @pytest.mark.parametrize("n_sequences", [2, 3])
