@@ -26,7 +26,7 @@ from mmalign_cli.runtime import Progress, silent
 
 WIDTH_S, REACH_S = 4.0, 0.3
 OVERLAP = 4.0
-_PARTS = 6  # of an overlap that is shorter than so many windows
+_PARTS = 8  # of an overlap that is shorter than so many windows
 _AROUND = 8
 _LEAST_WIDTH_S = 0.25
 _CHUNKS = (24, 96)

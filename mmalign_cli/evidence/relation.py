@@ -8,61 +8,74 @@ the recording reversed in time.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from scipy.special import betainc
 
 LARGEST_P = 1e-3
 LEAST_SHARE = 0.4
 LEAST_CHANCE = 0.02
 
 
-def relation(
-    share: float, n_windows: int, independent: float, free: int, null_share: float
-) -> Mapping[str, Any]:
-    """Compare the share of windows on the lines with that of a search for nothing.
+@dataclass(frozen=True)
+class Agreement:
+    """How many windows agree with the lines that were fitted to them.
 
     Parameters
     ----------
     share : float
-        Of the windows, within 2 ms of the lines.
-    n_windows : int
+        Of the windows.
+    windows : int
         How many there are.
     independent : float
         How many there would be if none overlapped.
     free : int
-        How many windows any fit takes for itself: one for the offset, one for the drift, two a
+        How many windows a fit takes for itself: one for the offset, one for the drift, two a
         break.
-    null_share : float
-        Share for the recording reversed.
+    """
+
+    share: float
+    windows: int
+    independent: float
+    free: int
+
+
+NOTHING = Agreement(0.0, 0, 1.0, 0)
+
+
+def relation(found: Agreement, null: Agreement) -> Mapping[str, Any]:
+    """Compare the windows that agree with what a search for nothing gives.
+
+    Parameters
+    ----------
+    found, null : Agreement
+        Of the recording, and of the recording reversed.
 
     Returns
     -------
     dict
         ``evidence`` (the share), ``windows``, ``nulls``, ``p_value`` and ``supported``: p is the
         probability that so many of the independent windows agree by chance (binomial, less those
-        that the fit takes for itself); the chance of one is the null's share, at least .02.
-        Supported is a share of .4 or more with p of .001 or less.
+        that the fit takes for itself); the chance of one is the null's share, counted so too, and
+        at least .02. Supported is a share of .4 or more with p of .001 or less.
     """
-    chance = max((null_share * n_windows - free) / n_windows, LEAST_CHANCE)
-    n = max(math.floor(independent + 1e-6), 1)
-    p = _binomial_tail(math.floor(share * n + 1e-6) - free, n, chance)
+    chance = max(_won(null) / null.independent, LEAST_CHANCE)
+    n, k = max(found.independent, 1.0), _won(found)
+    p = float(betainc(k, n - k + 1, chance)) if k > 0 else 1.0
     return {
-        "evidence": share,
-        "windows": n_windows,
-        "nulls": {"reversed": null_share},
+        "evidence": found.share,
+        "windows": found.windows,
+        "nulls": {"reversed": null.share},
         "p_value": p,
-        "supported": bool(p <= LARGEST_P and share >= LEAST_SHARE),
+        "supported": bool(p <= LARGEST_P and found.share >= LEAST_SHARE),
     }
 
 
-def _binomial_tail(k: int, n: int, chance: float) -> float:
-    """Return the probability of k or more successes in n."""
-    if k <= 0:
-        return 1.0
-    from scipy.special import betainc
-
-    return float(betainc(k, n - k + 1, chance))
+def _won(agreement: Agreement) -> float:
+    """Return how many independent windows agree without having been asked to."""
+    return max(agreement.share * agreement.independent - agreement.free, 0.0)
 
 
 def refusal(confidence: Mapping[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ from mmalign_cli.align.correlate import COARSE_RATE, RATE
 from mmalign_cli.align.lines import STEEPEST, TOLERANCE_S, standard_errors
 from mmalign_cli.align.offsets import Found
 from mmalign_cli.errors import AlignmentError, InputError
-from mmalign_cli.evidence.relation import relation
+from mmalign_cli.evidence.relation import NOTHING, Agreement, relation
 from mmalign_cli.model import Alignment, Cost, Float64Array, Stream, TimeMap
 from mmalign_cli.pipeline.streams import stream_warnings
 from mmalign_cli.streams.load import load
@@ -144,10 +144,13 @@ def _verdict(
         for sound, at in zip((reference, recording), centres, strict=True)
     ]
     null = offsets.search(parts[0], np.ascontiguousarray(parts[1][::-1]), progress=progress)
+    return relation(_agreement(found), NOTHING if null is None else _agreement(null))
+
+
+def _agreement(found: Found) -> Agreement:
     lines, windows = found.lines, found.windows
-    free = len(lines.intercepts) * 2 - 1 + (lines.stretch != 0)
-    by_chance = 0.0 if null is None else null.lines.share
-    return relation(lines.share, len(windows), windows.independent, free, by_chance)
+    free = 2 * len(lines.intercepts) - 1 + int(lines.stretch != 0)
+    return Agreement(lines.share, len(windows), windows.independent, free)
 
 
 def _residuals(found: Found) -> Float64Array:
