@@ -19,6 +19,7 @@ from mmalign_cli import __version__, runtime
 from mmalign_cli.errors import ExitCode, MmalignError, UsageError, did_you_mean, printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "apply": ("mmalign_cli.commands.apply:apply", "Carry a file from one clock to another."),
     "ctw": ("mmalign_cli.commands.ctw:ctw", "Canonical Time Warping: streams of any dimensions."),
     "dtw": ("mmalign_cli.commands.dtw:dtw", "Dynamic Time Warping of two streams."),
     "evaluate": ("mmalign_cli.commands.evaluate:evaluate", "Errors against a known answer."),

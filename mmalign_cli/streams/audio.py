@@ -108,6 +108,18 @@ def _riff(file: IO[bytes]) -> _Riff | None:
     return None
 
 
+def cut_short(file: BinaryIO) -> str | None:
+    """Tell how much of a WAV is missing, if its header promises more than there is."""
+    riff = _riff(file) if file.read(4) == b"RIFF" else None
+    if riff is None or riff.promised is None or riff.found >= riff.promised:
+        return None
+    return _short(riff.promised, riff.found)
+
+
+def _short(promised: int, found: int) -> str:
+    return f"cut short: data chunk promises {promised} frames, file holds {found}"
+
+
 def _is_placeholder(size: int, found: int) -> bool:
     """Tell whether a size is what a program that pipes a WAV leaves: none, or the largest."""
     return found > 0 and (size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size <= 0x7FFFFFFF)
@@ -218,7 +230,7 @@ def _truncation(promised: int, found: int, source: Source, options: Options) -> 
     """Refuse a recording that is shorter than its header says, unless the user allows it."""
     if found >= promised:
         return ()
-    what = f"cut short: data chunk promises {promised} frames, file holds {found}"
+    what = _short(promised, found)
     if not options.allow_truncated:
         raise InputError(source.path, what, "to align what is there: --allow-truncated")
     return (f"{source.path}: {what}",)

@@ -1,0 +1,1 @@
+"""Stations: an alignment and any file make that file on another clock."""

@@ -1,0 +1,138 @@
+"""Arrays on another clock: frames at their own rate, between those that are there."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import IO, Any
+
+import numpy as np
+
+from mmalign_cli.errors import InputError, LimitError
+from mmalign_cli.model import Array, Float64Array, TimeMap
+from mmalign_cli.runtime import format_size
+from mmalign_cli.streams.source import Source
+from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
+from mmalign_cli.streams.times import units_per_second
+
+
+def read_arrays(source: Source) -> dict[str, Array]:
+    """Return the arrays of a npz file by name, or that of a npy file under an empty one.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or holds Python objects: they are never loaded.
+    LimitError
+        If it is too large.
+    """
+    data = io.BytesIO(source.read(DEFAULT_MAX_BYTES))
+    try:
+        if not zipfile.is_zipfile(data):
+            data.seek(0)
+            return {"": np.lib.format.read_array(data, allow_pickle=False)}
+        with zipfile.ZipFile(data) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > DEFAULT_MAX_BYTES:
+                raise LimitError(source.path, f"unpacks to {format_size(size)}")
+            return {
+                name.removesuffix(".npy"): np.lib.format.read_array(
+                    io.BytesIO(archive.read(name)), allow_pickle=False
+                )
+                for name in archive.namelist()
+            }
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise InputError(source.path, f"cannot be read: {str(error)[:80]}") from None
+
+
+def write_arrays(file: IO[bytes], arrays: dict[str, Array]) -> None:
+    """Write what `read_arrays` returns, in the same kind of file."""
+    if list(arrays) == [""]:
+        np.save(file, arrays[""], allow_pickle=False)
+        return
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def carried(
+    arrays: dict[str, Array], time_map: TimeMap, rate: float | None, nearest: bool, path: str
+) -> tuple[dict[str, Array], str]:
+    """Return arrays on another clock, and what was done to them in a word.
+
+    Where times are beside the values and no rate is asked for, only the times change. Else frame k
+    of the result is at k / rate on the other clock, and holds what lies there: linearly between two
+    frames, or the nearest one for whole numbers, flags and texts. Beyond the ends the first and the
+    last frame are repeated.
+
+    Parameters
+    ----------
+    arrays : dict of ndarray
+        Time first.
+    time_map : TimeMap
+        From their clock to the other.
+    rate : float or None
+        Frames per second of the arrays without times, and of the result.
+    nearest : bool
+        Take the nearest frame of every array.
+    path : str
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        If there are neither times nor a rate, or times that do not increase.
+    """
+    name = next((n for n, a in arrays.items() if _is_times(n, a)), None)
+    if name is not None and rate is None:
+        per_second = units_per_second(name) or 1
+        times_s = np.asarray(arrays[name], dtype=np.float64) / per_second
+        _require_increasing(times_s.ravel(), path)
+        return {**arrays, name: time_map(times_s) * per_second}, "times"
+    if rate is None:
+        raise InputError(path, "has no times", "say with --rate how many frames a second it has")
+    n_frames = len(arrays[name]) if name else max(len(a) for a in arrays.values() if a.ndim)
+    at = _times_of(arrays, name, n_frames, rate, path)
+    last_s = float(time_map(at[-1]))
+    n_out = max(int(np.floor(last_s * rate + 1e-6)) + 1, 1)
+    wanted_s = np.arange(n_out) / rate
+    positions = np.interp(time_map.inverse()(wanted_s), at, np.arange(n_frames))
+    result: dict[str, Array] = {}
+    for key, array in arrays.items():
+        is_frames = array.ndim > 0 and len(array) == n_frames
+        result[key] = _between(array, positions, nearest) if is_frames else array
+    if name is not None:
+        result[name] = wanted_s * (units_per_second(name) or 1)
+    return result, "resampled"
+
+
+def _is_times(name: str, array: Array) -> bool:
+    return bool(name) and units_per_second(name) is not None and array.dtype.kind in "fiu"
+
+
+def _times_of(
+    arrays: dict[str, Array], name: str | None, n_frames: int, rate: float, path: str
+) -> Float64Array:
+    if name is None:
+        return np.arange(n_frames) / rate
+    times_s = np.asarray(arrays[name], dtype=np.float64).ravel() / (units_per_second(name) or 1)
+    _require_increasing(times_s, path)
+    return times_s
+
+
+def _require_increasing(times_s: Float64Array, path: str) -> None:
+    back = np.flatnonzero(~(np.diff(times_s) > 0))
+    if len(back):
+        raise InputError(path, f"its times do not increase at frame {back[0] + 1}")
+
+
+def _between(array: Array, positions: Float64Array, nearest: bool) -> Array:
+    """Return frames at fractional positions (m,), of the same type."""
+    if nearest or array.dtype.kind not in "fc":
+        return np.asarray(array[np.floor(positions + 0.5).astype(np.int64)])
+    before = np.floor(positions).astype(np.int64)
+    after = np.minimum(before + 1, len(array) - 1)
+    shape: Any = (-1,) + (1,) * (array.ndim - 1)
+    share = (positions - before).reshape(shape)
+    return np.asarray((1 - share) * array[before] + share * array[after], dtype=array.dtype)

@@ -1,0 +1,215 @@
+"""A file of any kind on another clock: which kind it is, and who carries it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from mmalign_cli.carry.arrays import carried, read_arrays, write_arrays
+from mmalign_cli.carry.labels import LabelFormat, label_format
+from mmalign_cli.carry.spans import Span, retimed
+from mmalign_cli.carry.tables import find_columns
+from mmalign_cli.errors import InputError, UsageError
+from mmalign_cli.model import TimeMap
+from mmalign_cli.runtime import Progress
+from mmalign_cli.streams.registry import format_by_name
+from mmalign_cli.streams.source import Source, open_source
+from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
+from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.sound import sound_ending, write_resynced
+
+_SOUNDS = ("wav", "flac", "ogg", "aiff", "mp3")
+_TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_ARRAYS = (".npy", ".npz")
+_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a file is carried.
+
+    Parameters
+    ----------
+    keep_pitch : bool
+        Of sound whose speed changes.
+    columns : tuple of str
+        Columns of times of a table; none takes those whose names say so.
+    rate : float or None
+        Frames per second of arrays.
+    nearest : bool
+        Take the nearest frame of an array, not one between two.
+    recording : str
+        Base name of the file of the stream that the file belongs to.
+    """
+
+    keep_pitch: bool = True
+    columns: tuple[str, ...] = ()
+    rate: float | None = None
+    nearest: bool = False
+    recording: str = ""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What was done: in words, how many times or samples it concerned, and what to look at."""
+
+    how: str
+    count: int
+    warnings: tuple[str, ...] = ()
+
+
+def kind_of(path: str) -> str:
+    """Return what a file is by its name: sound, labels, table or array.
+
+    Raises
+    ------
+    InputError
+        If nothing here carries such a file.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if format_by_name(path) in _SOUNDS:
+        return "sound"
+    if label_format(path) is not None:
+        return "labels"
+    if ending in _TABLES or ending in _ARRAYS:
+        return "table" if ending in _TABLES else "array"
+    hint = "sound (.wav .flac .ogg), tables (.csv .tsv), arrays (.npy .npz), labels (.srt .vtt .ass"
+    raise InputError(path, "unknown kind of file", f"{hint} .TextGrid .eaf, Audacity's .txt)")
+
+
+def check_names(path: str, output: str) -> None:
+    """Refuse an output whose name says another kind of file than the input's.
+
+    Raises
+    ------
+    InputError, UsageError
+        If there is no such kind, or the two differ.
+    """
+    kind, ending = kind_of(path), os.path.splitext(output)[1].lower()
+    if kind == "sound":
+        sound_ending(output)
+        return
+    wanted = _endings(path, kind)
+    if ending not in wanted:
+        what = f"ends in {ending or 'nothing'}, the input is {wanted[0]}"
+        raise UsageError(output, what, "apply changes times, not the kind of a file")
+
+
+def _endings(path: str, kind: str) -> tuple[str, ...]:
+    if kind == "labels":
+        known = label_format(path)
+        return known.extensions if known else ()
+    return (os.path.splitext(path)[1].lower(),)
+
+
+def carry(
+    path: str,
+    output: str,
+    time_map: TimeMap,
+    settings: Settings,
+    *,
+    force: bool,
+    progress: Progress,
+) -> Carried:
+    """Write a file on the clock that a time map leads to.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or of no kind that is known.
+    OutputError
+        If the output cannot be written.
+    """
+    kind = kind_of(path)
+    if kind == "sound":
+        return _carry_sound(path, output, time_map, settings, force, progress)
+    source = open_source(path, DEFAULT_MAX_BYTES)
+    if kind == "array":
+        return _carry_arrays(source, output, time_map, settings, force)
+    return _carry_text(source, output, time_map, settings, force)
+
+
+def _carry_sound(
+    path: str, output: str, time_map: TimeMap, settings: Settings, force: bool, progress: Progress
+) -> Carried:
+    written = write_resynced(
+        path,
+        output,
+        time_map,
+        None,
+        keep_pitch=settings.keep_pitch,
+        force=force,
+        progress=progress,
+    )
+    warnings = []
+    if written.lost_s > 0:
+        what = f"its first {written.lost_s:.3f} s lie before 0 s of {time_map.to}, and are cut off"
+        warnings.append(f"{path}: {what}")
+    if written.n_clipped:
+        warnings.append(f"{path}: {written.n_clipped} values beyond full scale were cut off")
+    return Carried(
+        "stretched" if written.stretched else "resampled", written.n_samples, (*warnings,)
+    )
+
+
+def _carry_arrays(
+    source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
+) -> Carried:
+    arrays, how = carried(
+        read_arrays(source), time_map, settings.rate, settings.nearest, source.path
+    )
+    with Outputs(force) as outputs, outputs.open(output) as file:
+        write_arrays(file, arrays)
+    return Carried(how, max((len(a) for a in arrays.values() if a.ndim), default=0))
+
+
+def _carry_text(
+    source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
+) -> Carried:
+    text, encoding = _decoded(source)
+    spans = _spans(source.path, text, settings)
+    if not spans:
+        raise InputError(source.path, "holds no times")
+    moved, n_held = retimed(text, spans, time_map)
+    with Outputs(force) as outputs, outputs.open(output) as file:
+        file.write(moved.encode(encoding))
+    what = f"{source.path}: {n_held} times lie before 0 s of {time_map.to}, and were set to 0"
+    return Carried("times", len(spans), (what,) if n_held else ())
+
+
+def _spans(path: str, text: str, settings: Settings) -> list[Span]:
+    known = label_format(path)
+    if known is not None:
+        _require_opening(path, text, known)
+        return known.find(text, path, settings.recording)
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    delimiter = _TABLES[os.path.splitext(path)[1].lower()]
+    if delimiter == "," and "," not in first:
+        delimiter = next((d for d in ";\t" if d in first), ",")
+    names = [n if text.isascii() else n.encode().decode("latin-1") for n in settings.columns]
+    return find_columns(text, path, names, delimiter)
+
+
+def _require_opening(path: str, text: str, known: LabelFormat) -> None:
+    start = text.removeprefix("\ufeff").removeprefix("\xef\xbb\xbf")
+    if not re.match(known.opening, start, re.ASCII | re.MULTILINE | re.DOTALL):
+        what = f"line 1: does not begin as {known.label} does"
+        raise InputError(path, what, "rename it to what it is")
+
+
+def _decoded(source: Source) -> tuple[str, str]:
+    """Return a text and the encoding that gives the same bytes back.
+
+    Times are ASCII in every encoding but UTF-16: read as Latin-1, each byte stays what it is.
+    """
+    data = source.read(DEFAULT_MAX_BYTES)
+    for mark, encoding in zip(_MARKS, ("utf-16-le", "utf-16-be"), strict=True):
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding), encoding
+            except UnicodeDecodeError:
+                raise InputError(source.path, "is damaged: not whole UTF-16") from None
+    if b"\0" in data:
+        raise InputError(source.path, "is not text, or UTF-16 without a byte order mark")
+    return data.decode("latin-1"), "latin-1"
