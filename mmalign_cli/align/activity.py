@@ -9,7 +9,7 @@ says how sure the best one is, and what else it might be.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -24,6 +24,7 @@ _BLUR_S = 0.04  # a frame of video: what is faster, one of the streams cannot sh
 _CHANGE_WEIGHT = 2.0
 _LEAST_SHARE = 1 / 3  # of the shorter stream that must overlap
 _CREDIBLE = 0.9
+_NUMBERS_A_MOMENT = 2.0  # a value and a slope: with this, intervals of talking faces hold
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Shift:
         Of the activities over their overlap.
     independent : float
         How many independent moments the overlap holds.
+    nats : float
+        Log likelihood over that of curves that are unrelated.
     p_value : float
         Probability that unrelated curves correlate so well at any lag.
     """
@@ -48,6 +51,7 @@ class Shift:
     error_s: float
     correlation: float
     independent: float
+    nats: float
     p_value: float
 
 
@@ -96,7 +100,7 @@ def best_shift(streams: Sequence[Stream], max_offset_s: float | None) -> Shift |
         return None
     best = min(found, key=lambda shift: shift.p_value)
     p = min(best.p_value * len(found), 1.0)
-    return Shift(best.offset_s, best.error_s, best.correlation, best.independent, p)
+    return replace(best, p_value=p)
 
 
 def shift_of(
@@ -116,7 +120,7 @@ def shift_of(
     if len(lags) == 0 or x.std() == 0 or y.std() == 0:
         return None
     r, n = _correlations(x, y, lags)
-    n = np.maximum(n / _memory(x, y), 2.0)
+    n = np.maximum(_NUMBERS_A_MOMENT * n / _memory(x, y), 2.0)
     r = np.maximum(r, 0.0)
     nats = -n / 2 * np.log1p(-np.minimum(r, 0.9999) ** 2)
     likelihood = np.exp(nats - nats.max())
@@ -127,10 +131,10 @@ def shift_of(
     error = away[order][int(np.searchsorted(mass, _CREDIBLE))] * GRID_S
     # Student's test of a correlation, one-sided, for each lag that could have been the best.
     one = 0.5 * float(betainc(max(n[best] - 2, 1e-9) / 2, 0.5, 1 - r[best] ** 2))
-    tried = max(len(lags) / _memory(x, y), 1.0)
+    tried = max(_NUMBERS_A_MOMENT * len(lags) / _memory(x, y), 1.0)
     p = -float(np.expm1(tried * np.log1p(-min(one, 1 - 1e-12))))
     offset = lags[best] * GRID_S + starts
-    return Shift(float(offset), float(error) + GRID_S / 2, float(r[best]), float(n[best]), p)
+    return Shift(float(offset), float(error) + GRID_S / 2, float(r[best]), float(n[best]), float(nats[best]), p)
 
 
 def _on_grid(times_s: Float64Array, values: FloatArray) -> Float64Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,35 +13,21 @@ from mmalign_cli.align import offsets
 from mmalign_cli.align.correlate import COARSE_RATE, RATE
 from mmalign_cli.align.lines import STEEPEST, TOLERANCE_S, standard_errors
 from mmalign_cli.align.offsets import Found
-from mmalign_cli.errors import AlignmentError, InputError
+from mmalign_cli.errors import AlignmentError, InputError, MmalignError, UsageError
 from mmalign_cli.evidence.relation import NOTHING, Agreement, relation
 from mmalign_cli.model import Alignment, Cost, Float64Array, Stream, TimeMap
 from mmalign_cli.pipeline.streams import stream_warnings
+from mmalign_cli.pipeline.sync_other import MODELS, SyncSettings, sync_activity, sync_warp
 from mmalign_cli.streams.load import load
 from mmalign_cli.streams.spec import StreamSpec, unique_names
 
-MODELS = ("offset", "drift", "piecewise", "warp")
 JUMP_S = 1e-4
 """How long a jump takes on the clock that hardly moves: a map must increase."""
 _NULL_S = 60.0
+_Z90 = 1.645  # standard errors within which a normal variable lies in 90 %
 _PEAK_ERROR_S = 0.1 / RATE  # echoes shift every peak alike: no residual shows it
 _SHORTEST_S = 0.25
-
-
-@dataclass(frozen=True)
-class SyncSettings:
-    """What `mmalign sync` was told.
-
-    Parameters
-    ----------
-    model : str or None
-        One of `MODELS`; None decides.
-    max_offset : float or None
-        Seconds.
-    """
-
-    model: str | None = None
-    max_offset: float | None = None
+_LONGEST_WARP_S = 600.0
 
 
 def sync_streams(
@@ -77,12 +62,36 @@ def sync_streams(
     AlignmentError
         If there is nothing to compare at all.
     """
-    streams = []
-    for k, (spec, name) in enumerate(zip(specs, unique_names(specs), strict=True)):
+    streams, names = [], unique_names(specs)
+    if settings.model is not None and settings.model not in MODELS:
+        raise UsageError("--model", f"{settings.model!r} is none of {', '.join(MODELS)}")
+    for k, (spec, name) in enumerate(zip(specs, names, strict=True)):
         progress("reading", k, len(specs))
         streams.append(load(spec, name, Fraction(RATE)))
     progress("reading", len(specs), len(specs))
-    return sync_sound(streams[0], streams[1], settings, max_memory, progress)
+    if not all(_is_sound(stream) for stream in streams):
+        return sync_activity(streams, specs, settings)
+    if settings.model == "warp":
+        return sync_warp(specs, names, settings, max_memory, progress)
+    alignment = sync_sound(streams[0], streams[1], settings, max_memory, progress)
+    confidence = alignment.confidence or {}
+    if confidence["supported"] or settings.model is not None or not _may_warp(streams):
+        return alignment
+    try:
+        warp = sync_warp(specs, names, settings, max_memory, progress)
+    except MmalignError:  # too short for features, no memory: the lines' verdict stands
+        return alignment
+    return warp if (warp.confidence or {})["supported"] else alignment
+
+
+def _is_sound(stream: Stream) -> bool:
+    """Tell whether a stream is sound, and no feature of it was asked for."""
+    return stream.kind == "audio" and stream.options.get("features", "raw") == "raw"
+
+
+def _may_warp(streams: Sequence[Stream]) -> bool:
+    """Tell whether a warp may be looked for unasked: it takes the product of the lengths."""
+    return all(stream.n_frames <= _LONGEST_WARP_S * RATE for stream in streams)
 
 
 def sync_sound(
@@ -189,9 +198,9 @@ def _parameters(
         "max_offset": settings.max_offset,
         "found": lines.model,
         "offset": at_zero,
-        "offset_error": float(np.hypot(offset_error, _PEAK_ERROR_S)),
+        "offset_error": _Z90 * float(np.hypot(offset_error, _PEAK_ERROR_S)),
         "drift_ppm": 1e6 * (1 / (1 + stretch) - 1),
-        "drift_error_ppm": 1e6 * stretch_error,
+        "drift_error_ppm": _Z90 * 1e6 * stretch_error,
         "breaks": [
             {"at": cut.recording_s + recording.start_s, "jump": cut.jump_s} for cut in found.breaks
         ],
