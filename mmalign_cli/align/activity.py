@@ -1,4 +1,4 @@
-"""The offset between streams that share no quantity: when is something going on, in both?
+"""The offset between streams that share no quantity, by when something goes on in both.
 
 Each stream becomes one curve, its activity. Two curves are compared at every lag, over the part
 that both then hold, by their correlation r. With n independent moments in that part, the
@@ -22,7 +22,7 @@ GRID_S = 0.01
 """Lags are tried so far apart, and curves are compared at moments so far apart."""
 _BLUR_S = 0.04  # a frame of video: what is faster, one of the streams cannot show
 _CHANGE_WEIGHT = 2.0
-_LEAST_SHARE = 1 / 3  # of the shorter stream that must overlap
+_LEAST_SHARE = 1 / 2  # of the shorter stream that must overlap
 _CREDIBLE = 0.9
 _NUMBERS_A_MOMENT = 2.0  # a value and a slope: with this, intervals of talking faces hold
 
@@ -122,7 +122,7 @@ def shift_of(
     r, n = _correlations(x, y, lags)
     n = np.maximum(_NUMBERS_A_MOMENT * n / _memory(x, y), 2.0)
     r = np.maximum(r, 0.0)
-    nats = -n / 2 * np.log1p(-np.minimum(r, 0.9999) ** 2)
+    nats = -n / 2 * np.log1p(-(np.minimum(r, 0.9999) ** 2))
     likelihood = np.exp(nats - nats.max())
     best = int(nats.argmax())
     away = np.abs(lags - lags[best])
@@ -134,7 +134,8 @@ def shift_of(
     tried = max(_NUMBERS_A_MOMENT * len(lags) / _memory(x, y), 1.0)
     p = -float(np.expm1(tried * np.log1p(-min(one, 1 - 1e-12))))
     offset = lags[best] * GRID_S + starts
-    return Shift(float(offset), float(error) + GRID_S / 2, float(r[best]), float(n[best]), float(nats[best]), p)
+    error_s = float(error) + GRID_S / 2
+    return Shift(float(offset), error_s, float(r[best]), float(n[best]), float(nats[best]), p)
 
 
 def _on_grid(times_s: Float64Array, values: FloatArray) -> Float64Array:

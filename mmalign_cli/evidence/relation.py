@@ -102,7 +102,9 @@ def activity_relation(shift: Shift, null: Shift | None) -> Mapping[str, Any]:
     }
 
 
-def content_relation(x: FloatArray, y: FloatArray, total: float, seed: int = 0) -> Mapping[str, Any]:
+def content_relation(
+    x: FloatArray, y: FloatArray, total: float, seed: int = 0
+) -> Mapping[str, Any]:
     """Judge a warp: what its steps cost beside the cheapest match of any frame, wherever it is.
 
     Parameters

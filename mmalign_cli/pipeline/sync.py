@@ -19,7 +19,9 @@ from mmalign_cli.model import Alignment, Cost, Float64Array, Stream, TimeMap
 from mmalign_cli.pipeline.streams import stream_warnings
 from mmalign_cli.pipeline.sync_other import MODELS, SyncSettings, sync_activity, sync_warp
 from mmalign_cli.streams.load import load
-from mmalign_cli.streams.spec import StreamSpec, unique_names
+from mmalign_cli.streams.sound import open_sound
+from mmalign_cli.streams.spec import STDIN, StreamSpec, unique_names
+from mmalign_cli.write.sound import write_resynced
 
 JUMP_S = 1e-4
 """How long a jump takes on the clock that hardly moves: a map must increase."""
@@ -207,3 +209,72 @@ def _parameters(
         "tolerance": TOLERANCE_S,
         "steepest": STEEPEST,
     }
+
+
+def greatest_error(alignment: Alignment) -> float:
+    """Return by how many seconds the clocks differ where they differ most, over the recording."""
+    info, time_map = alignment.streams[1], alignment.time_maps[0]
+    inside = time_map.knots[:, 0]
+    at = np.concatenate([[info.start_s, info.end_s], inside[inside <= info.end_s]])
+    return float(np.abs(time_map(at) - at).max())
+
+
+def reference_length_s(alignment: Alignment, spec: StreamSpec) -> float:
+    """Return how long the reference's file lasts, to the sample where it is a sound."""
+    info = alignment.reference
+    if info.kind != "audio" or spec.path == STDIN:
+        return info.end_s + (0.0 if info.rate is None else 1 / info.rate)
+    with open_sound(spec.path, allow_truncated=spec.options().allow_truncated) as sound:
+        return sound.n_samples / sound.rate
+
+
+def write_fixed(
+    alignment: Alignment,
+    specs: Sequence[StreamSpec],
+    output: str,
+    *,
+    pad: bool,
+    trim: bool,
+    force: bool,
+    progress: runtime.Progress,
+) -> tuple[str, ...]:
+    """Write the recording on the reference's clock, as long as the reference; return warnings.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        From `sync_streams` for `specs`.
+    specs : sequence of two StreamSpec
+        Reference and recording.
+    output : str
+        A sound file.
+    pad, trim : bool
+        One alone: only add silence, or only cut off, at the end. Neither or both: the length is
+        the reference's, in samples at the recording's rate.
+    force : bool
+        Whether an existing file may be replaced.
+    progress : Progress
+        Told of each block.
+
+    Raises
+    ------
+    InputError
+        If the recording is no sound.
+    """
+    recording, time_map = specs[1], alignment.time_maps[0]
+    if alignment.streams[1].kind != "audio":
+        what = "is no sound: -o writes sounds"
+        raise InputError(recording.path, what, "write --alignment, and use mmalign apply")
+    truncated = recording.options().allow_truncated
+    with open_sound(recording.path, allow_truncated=truncated) as sound:
+        length = round(reference_length_s(alignment, specs[0]) * sound.rate)
+        ends = round(float(time_map(sound.n_samples / sound.rate)) * sound.rate)
+    if pad != trim:
+        length = max(length, ends) if pad else min(length, ends)
+    done = write_resynced(
+        recording.path, output, time_map, length, keep_pitch=True, force=force,
+        progress=progress, allow_truncated=truncated,
+    )  # fmt: skip
+    if done.n_clipped:
+        return (f"{output}: {done.n_clipped} values beyond full scale were cut off",)
+    return ()
