@@ -23,6 +23,7 @@ SEED = 20240229
 # --- music -----------------------------------------------------------------------------------
 RATE = 22050  # Hz
 BEATS_PER_BAR = 3
+BARS = 8
 BPM = 92.0
 # Three parts in G major, one line per two bars. Each word is a MIDI pitch, pitches that sound
 # together, or "-" for a rest, and after the colon the length in half beats.
@@ -78,6 +79,8 @@ SWAY_RATES = (1.7, 1.1, 2.2, 2.9)  # radians per second, of the four angles
 WAVE_S = (2.5, 5.3)
 WAVE_COUNT = 3
 WAVE_DEG = 46.0
+PART_ENDS_S = (0.5, 2.5, 5.3, 6.9)
+PART_NAMES = ("rest", "reach", "wave", "put down", "rest")
 
 VIDEO_S = 8.8
 VIDEO_HZ = 25
@@ -379,6 +382,34 @@ def write_piece(folder: Path) -> list[Path]:
     return [*paths, truth]
 
 
+def srt_time(seconds: float) -> str:
+    """Return seconds as SubRip writes them."""
+    thousandths = round(seconds * 1000)
+    minutes, rest = divmod(thousandths, 60000)
+    return f"00:{minutes:02d}:{rest // 1000:02d},{rest % 1000:03d}"
+
+
+def write_labels(folder: Path) -> list[Path]:
+    """Write the bars of take 2 as subtitles and the parts of the gesture as a TextGrid."""
+    bars = BEATS_PER_BAR * np.arange(BARS + 1, dtype=np.float64)
+    times = [srt_time(t) for t in played_at(bars, TAKES[1])]
+    cues = [
+        f"{k + 1}\n{times[k]} --> {times[k + 1]}\nbar {k + 1}\n\n" for k in range(len(times) - 1)
+    ]
+    srt = folder / "piece_take2.srt"
+    srt.write_bytes("".join(cues).encode("ascii"))
+    ends = [*video_clock(np.array(PART_ENDS_S)), VIDEO_S]
+    begins = [0.0, *ends[:-1]]
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "0", f"{VIDEO_S:g}"]
+    lines += ["<exists>", "1", '"IntervalTier"', '"gesture"', "0", f"{VIDEO_S:g}"]
+    lines += [str(len(PART_NAMES))]
+    for begin, end, name in zip(begins, ends, PART_NAMES, strict=True):
+        lines += [f"{begin:.4g}", f"{end:.4g}", f'"{name}"']
+    grid = folder / "arm_video.TextGrid"
+    grid.write_bytes(("\n".join(lines) + "\n").encode("ascii"))
+    return [srt, grid]
+
+
 def write_arm(folder: Path) -> list[Path]:
     """Write both recordings of the gesture and their matching times; returns the files."""
     mocap, video, truth = (
@@ -394,7 +425,7 @@ def write_arm(folder: Path) -> list[Path]:
 
 def main() -> None:
     """Write every sample file and print its size."""
-    for path in [*write_piece(HERE), *write_arm(HERE)]:
+    for path in [*write_piece(HERE), *write_arm(HERE), *write_labels(HERE)]:
         print(f"{path.name}  {path.stat().st_size / 1000:.1f} kB")
 
 

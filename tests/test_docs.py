@@ -69,6 +69,9 @@ def test_sample_data_is_what_its_script_makes(tmp_path):
     for name in ("arm_mocap", "arm_truth", "piece_truth"):
         here, made = (np.genfromtxt(p / f"{name}.csv", delimiter=",") for p in folders(tmp_path))
         np.testing.assert_allclose(made, here, atol=1.1e-5)
+    for name in ("piece_take2.srt", "arm_video.TextGrid"):
+        here, made = ((p / name).read_text("ascii") for p in folders(tmp_path))
+        assert made == here
     for name in ("piece_take1", "piece_take2"):
         here, made = (
             soundfile.read(p / f"{name}.wav", dtype="int16")[0] for p in folders(tmp_path)

@@ -22,7 +22,7 @@ from mmalign_cli.write.sound import sound_ending, write_resynced
 _SOUNDS = ("wav", "flac", "ogg", "aiff", "mp3")
 _TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _ARRAYS = (".npy", ".npz")
-_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
+_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\xef\xbb\xbf": "latin-1"}
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,13 @@ def _carry_arrays(
 def _carry_text(
     source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
 ) -> Carried:
-    text, encoding = _decoded(source)
+    mark, text, encoding = _decoded(source)
     spans = _spans(source.path, text, settings)
     if not spans:
         raise InputError(source.path, "holds no times")
     moved, n_held = retimed(text, spans, time_map)
     with Outputs(force) as outputs, outputs.open(output) as file:
-        file.write(moved.encode(encoding))
+        file.write(mark + moved.encode(encoding))
     what = f"{source.path}: {n_held} times lie before 0 s of {time_map.to}, and were set to 0"
     return Carried("times", len(spans), (what,) if n_held else ())
 
@@ -192,24 +192,23 @@ def _spans(path: str, text: str, settings: Settings) -> list[Span]:
 
 
 def _require_opening(path: str, text: str, known: LabelFormat) -> None:
-    start = text.removeprefix("\ufeff").removeprefix("\xef\xbb\xbf")
-    if not re.match(known.opening, start, re.ASCII | re.MULTILINE | re.DOTALL):
+    if not re.match(known.opening, text, re.ASCII | re.MULTILINE | re.DOTALL):
         what = f"line 1: does not begin as {known.label} does"
         raise InputError(path, what, "rename it to what it is")
 
 
-def _decoded(source: Source) -> tuple[str, str]:
-    """Return a text and the encoding that gives the same bytes back.
+def _decoded(source: Source) -> tuple[bytes, str, str]:
+    """Return a byte order mark, the text after it, and the encoding that gives its bytes back.
 
     Times are ASCII in every encoding but UTF-16: read as Latin-1, each byte stays what it is.
     """
     data = source.read(DEFAULT_MAX_BYTES)
-    for mark, encoding in zip(_MARKS, ("utf-16-le", "utf-16-be"), strict=True):
-        if data.startswith(mark):
-            try:
-                return data.decode(encoding), encoding
-            except UnicodeDecodeError:
-                raise InputError(source.path, "is damaged: not whole UTF-16") from None
-    if b"\0" in data:
+    mark, encoding = next((m for m in _MARKS.items() if data.startswith(m[0])), (b"", "latin-1"))
+    data = data[len(mark) :]
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        raise InputError(source.path, "is damaged: not whole UTF-16") from None
+    if "\0" in text:
         raise InputError(source.path, "is not text, or UTF-16 without a byte order mark")
-    return data.decode("latin-1"), "latin-1"
+    return mark, text, encoding

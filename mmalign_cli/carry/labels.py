@@ -45,7 +45,7 @@ _WITHIN_CUE = re.compile(rf"<({CLOCK})>", re.ASCII)
 def find_cues(text: str, path: str, recording: str) -> list[Span]:
     """Return the times of SubRip or WebVTT cues, those within the text of a WebVTT cue too."""
     spans: list[Span] = []
-    is_vtt = text.lstrip("\ufeff").removeprefix("\xef\xbb\xbf").startswith("WEBVTT")
+    is_vtt = text.startswith("WEBVTT")
     for line in _ANY_LINE.finditer(text):
         cue = _CUE.match(line[0])
         if cue:

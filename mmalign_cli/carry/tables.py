@@ -62,8 +62,7 @@ def find_columns(text: str, path: str, names: Sequence[str], delimiter: str) -> 
     rows = [row for row in rows if not text[row[0].begin :].startswith("#")]
     if not rows:
         raise InputError(path, "holds no rows")
-    skip = 1 if text.startswith("\ufeff") else 3 if text.startswith("\xef\xbb\xbf") else 0
-    header = [text[max(c.begin, skip) : c.end].strip().strip('"') for c in rows[0]]
+    header = [text[c.begin : c.end].strip().strip('"') for c in rows[0]]
     columns = _columns(header, path, names)
     spans: list[Span] = []
     for row in rows[1:]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="OUT", help="The carried file, of FILE's kind.")
 @click.option("--from", "start", metavar="NAME", help="The stream whose clock FILE is on.")
 @click.option("--to", metavar="NAME", help="The stream whose clock it goes to [the reference].")
-@click.option("--inverse", is_flag=True, help="Go the other way.")
+@click.option("--inverse", is_flag=True, help="From the reference to the other stream.")
 @click.option("--map", "map_file", metavar="CSV", help="A time map in place of alignments.")
 @click.option("--write-map", metavar="CSV", help="Write the time map: two columns of seconds.")
 @click.option("--resample", is_flag=True, help="Let the pitch of sound change with its speed.")

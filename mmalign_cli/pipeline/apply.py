@@ -33,7 +33,7 @@ class Request:
     start, to : str or None
         The names of the clock that `file` is on and of the one it goes to.
     inverse : bool
-        Go the other way.
+        Go the other way where neither `start` nor `to` says which.
     """
 
     documents: tuple[str, ...]
@@ -99,7 +99,8 @@ def _of_file(request: Request) -> TimeMap:
     if request.start is not None and request.start == request.to:
         raise UsageError("--to", f"{request.to!r} is the clock it comes from")
     goes_back = request.start == time_map.to or request.to == time_map.stream
-    return time_map.inverse() if goes_back != request.inverse else time_map
+    is_told = request.start is not None or request.to is not None
+    return time_map.inverse() if (goes_back if is_told else request.inverse) else time_map
 
 
 def _unknown(option: str, name: str, names: Sequence[str]) -> UsageError:

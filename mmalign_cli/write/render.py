@@ -21,7 +21,7 @@ _WHOLE = 1e-6  # of a sample: so near to one, it is that sample
 _WIDEST = 4.0
 _NO_FOLD = 1.01  # faster than this, the top of the band would fold back
 
-_HALF_FRAME_S = 0.010
+_HALF_FRAME_S = 0.016
 _DEVIATION_S = 0.0042
 
 
