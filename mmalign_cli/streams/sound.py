@@ -100,7 +100,7 @@ def open_sound(path: str, *, allow_truncated: bool = False) -> Iterator[Sound]:
         that is allowed.
     """
     try:
-        raw = open(path, "rb")  # noqa: SIM115 -- the block below closes it
+        raw = open(path, "rb", buffering=0)  # noqa: SIM115 -- closed below; libsndfile reads on from it
     except (OSError, ValueError) as error:
         raise InputError(path, reason_of(error)) from None
     with raw:
