@@ -29,7 +29,8 @@ import soxr
 
 from mmalign_cli.errors import AlignmentError
 from mmalign_cli.model import Alignment
-from mmalign_cli.pipeline.sync import SyncSettings, sync_streams
+from mmalign_cli.pipeline.sync import sync_streams
+from mmalign_cli.pipeline.sync_other import SyncSettings
 from mmalign_cli.streams.spec import StreamSpec
 
 Floats = npt.NDArray[np.float64]
@@ -89,7 +90,7 @@ class Device:
             sos = scipy.signal.butter(4, self.band_hz, "bandpass", fs=RATE, output="sos")
             sound = scipy.signal.sosfiltfilt(sos, sound)
         noise = rng.standard_normal(len(sound)) * sound.std() * 10 ** (-self.snr_db / 20)
-        return 0.1 * (sound + noise) / sound.std()
+        return np.asarray(0.1 * (sound + noise) / sound.std())
 
     def _in_room(self, event: Floats, rng: np.random.Generator) -> Floats:
         """Add echoes as strong as the direct sound, which comes first."""
@@ -99,7 +100,7 @@ class Device:
         echoes = rng.standard_normal(len(t)) * np.exp(-6.9 * t / self.room_s) * (t > 0.002)
         echoes /= np.sqrt((echoes**2).sum())
         echoes[0] = 1.0
-        return scipy.signal.oaconvolve(event, echoes)[: len(event)]
+        return np.asarray(scipy.signal.oaconvolve(event, echoes)[: len(event)])
 
 
 @cache
@@ -216,8 +217,11 @@ def synced(reference: str, recording: str, **settings: object) -> Alignment:
 
 PEER = """
 import json, sys
-from audio_offset_finder.audio_offset_finder import find_offset_between_files
-print(json.dumps(float(find_offset_between_files(*sys.argv[1:])["time_offset"])))
+from audio_offset_finder.audio_offset_finder import find_offset_between_buffers
+from scipy.io import wavfile
+from scipy.signal import resample_poly
+sounds = [resample_poly(wavfile.read(name)[1].astype(float), 1, 2) for name in sys.argv[1:]]
+print(json.dumps(float(find_offset_between_buffers(*sounds, 8000)["time_offset"])))
 """
 
 
@@ -292,8 +296,8 @@ def residual(
 ) -> float:
     """Return the greatest error of the map, in seconds, a second or more from a cut."""
     t = np.arange(0, seconds, 0.1)
-    lost = sum((t > at) * lost for at, lost in truth)
-    event = (t + lost) / (1 + drift * 1e-6) + offset
+    missing = np.sum([(t > at) * lost for at, lost in truth], axis=0)
+    event = (t + missing) / (1 + drift * 1e-6) + offset
     elsewhere = np.ones(len(t), dtype=np.bool_)
     for at, lost in truth:
         elsewhere &= (t < at - 1) | (t > at + 1 + max(-lost, 0))

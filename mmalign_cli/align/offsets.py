@@ -229,7 +229,7 @@ def middles(
         return np.zeros(0), 0.0
     hop = width / OVERLAP
     count = int((end - begin - width) / hop + 1e-6) + 1
-    return begin + width / 2 + np.arange(count) * hop, width
+    return np.asarray(begin + width / 2 + np.arange(count) * hop), width
 
 
 def _measured(

@@ -121,7 +121,8 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
     _refuse_videos(specs)
 
     from mmalign_cli.evidence.relation import refusal
-    from mmalign_cli.pipeline.sync import SyncSettings, greatest_error, sync_streams
+    from mmalign_cli.pipeline.sync import greatest_error, sync_streams
+    from mmalign_cli.pipeline.sync_other import SyncSettings
 
     tolerance = parameters.pop("tolerance")
     settings = SyncSettings(**parameters)

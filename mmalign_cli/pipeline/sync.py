@@ -176,7 +176,7 @@ def knots_of(found: Found, reference: Stream, recording: Stream) -> Float64Array
     something its clock jumps, where it holds more the reference's clock (nearly) stands still.
     """
     lines, end = found.lines, recording.n_frames / RATE
-    rows, piece = [(0.0, 0)], 0
+    rows = [(0.0, 0)]
     for k, cut in enumerate(found.breaks):
         rows += [(cut.recording_s, k), (cut.recording_s + max(-cut.jump_s, 0.0) + JUMP_S, k + 1)]
     rows.append((max(end, rows[-1][0] + JUMP_S), len(found.breaks)))

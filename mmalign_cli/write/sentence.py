@@ -25,9 +25,11 @@ def _start(said: Mapping[str, Any]) -> str:
     """Say when it starts: ``starts 12.254 s +- 0.4 ms after``."""
     error = said["offset_error"]
     digits = 4 if error < 1e-4 else 3 if error < 0.02 else 2
-    side = "after" if said["offset"] >= 0 else "before"
     margin = f"{1000 * error:.2g} ms" if error < 0.1 else f"{error:.2g} s"
-    return f"starts {abs(said['offset']):.{digits}f} s +- {margin} {side}"
+    start = f"{abs(said['offset']):.{digits}f}"
+    if float(start) == 0:
+        return f"starts (+- {margin}) with"
+    return f"starts {start} s +- {margin} {'after' if said['offset'] > 0 else 'before'}"
 
 
 def _speed(said: Mapping[str, Any]) -> str:
