@@ -100,7 +100,9 @@ def best_shift(streams: Sequence[Stream], max_offset_s: float | None) -> Shift |
         return None
     best = min(found, key=lambda shift: shift.p_value)
     p = min(best.p_value * len(found), 1.0)
-    return replace(best, p_value=p)
+    # A frame tells no more than that something happened while it lasted.
+    frame_s = max(stream.period_s for stream in streams)
+    return replace(best, p_value=p, error_s=best.error_s + frame_s / 2)
 
 
 def shift_of(
