@@ -82,7 +82,8 @@ def test_files_are_opened_and_lines_printed_where_they_belong(path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["dtw", "--help"], ["ctw", "--help"], ["features", "--list"]]
+    "arguments",
+    [["--help"], ["dtw", "--help"], ["ctw", "--help"], ["apply", "--help"], ["features", "--list"]],
 )
 def test_first_screens_load_nothing_heavy(arguments):
     code = (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mmalign_cli.errors import InputError, OutputError, UsageError
 from mmalign_cli.kernels.sinc import interpolate, squeeze
+from mmalign_cli.kernels.stretch import follow
 from mmalign_cli.model import TimeMap
 from mmalign_cli.runtime import silent
 from mmalign_cli.write import render
@@ -117,6 +118,48 @@ def test_stretched_sound_stays_in_time(folder, f):
     errors = np.array(list(clicks_of(f, 60)))
     assert np.abs(errors).max() < 0.006
     assert abs(errors[-20:].mean() - errors[:20].mean()) < 0.003  # no drift
+
+
+def naive_follow(mono, wanted, reach, half):
+    """Every fourth place within reach, then all places around the best of them."""
+
+    def likest(a, places, stride):
+        frame = mono[a - half : a + half : stride]
+        others = [mono[b - half : b + half : stride] for b in places]
+        return places[int(np.argmax([frame @ o / np.sqrt(o @ o) for o in others]))]
+
+    chosen = [wanted[0]]
+    for middle in wanted[1:]:
+        a, low, high = chosen[-1] + half, middle - reach, middle + reach
+        if low <= a <= high:
+            chosen.append(a)
+        else:
+            rough = likest(a, [middle, *range(low, high + 1, 4)], 4)
+            near = range(max(low, rough - 4), min(high, rough + 4) + 1)
+            chosen.append(likest(a, [rough, *near], 1))
+    return chosen
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), speed=st.floats(0.3, 3))
+def test_frames_are_near_where_they_are_wanted_and_follow_each_other(seed, speed):
+    rng = np.random.default_rng(seed)
+    half, reach, n = 40, 12, 25
+    mono = rng.standard_normal(2000 + round(n * half * speed))
+    wanted = 500 + np.rint(np.arange(n) * half * speed).astype(np.int64)
+    chosen = np.empty(n, dtype=np.int64)
+    follow(mono, wanted, -1, reach, half, chosen)
+    assert chosen.tolist() == naive_follow(mono, wanted.tolist(), reach, half)
+    assert (np.abs(chosen - wanted) <= reach).all()
+
+
+def test_at_its_own_speed_stretched_sound_is_the_sound(folder):
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE)
+    write("a.wav", sound)
+    after, written = resync([[0, 0], [1, 1], [2, 2.5]])
+    assert written.stretched
+    np.testing.assert_allclose(after[: RATE - 300, 0], sound[: RATE - 300], atol=1e-12)
+    np.testing.assert_allclose(written.n_samples, 3.5 * RATE)
 
 
 def test_stretched_sound_keeps_its_pitch(folder):

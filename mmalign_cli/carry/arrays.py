@@ -15,6 +15,8 @@ from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
 from mmalign_cli.streams.times import units_per_second
 
+_SLACK = 1e-6  # of a frame
+
 
 def read_arrays(source: Source) -> dict[str, Array]:
     """Return the arrays of a npz file by name, or that of a npy file under an empty one.
@@ -56,15 +58,29 @@ def write_arrays(file: IO[bytes], arrays: dict[str, Array]) -> None:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
+def grid(first_s: float, last_s: float, rate: float) -> Float64Array:
+    """Return the times k / rate from one time to another, one at least, (n_frames,)."""
+    first = int(np.ceil(first_s * rate - _SLACK))
+    last = max(int(np.floor(last_s * rate + _SLACK)), first)
+    return np.arange(first, last + 1) / rate
+
+
+def times_name(arrays: dict[str, Array]) -> str | None:
+    """Return the name of the array that holds times, if there is one."""
+    return next(
+        (n for n, a in arrays.items() if units_per_second(n) and n and a.dtype.kind in "fiu"), None
+    )
+
+
 def carried(
     arrays: dict[str, Array], time_map: TimeMap, rate: float | None, nearest: bool, path: str
 ) -> tuple[dict[str, Array], str]:
     """Return arrays on another clock, and what was done to them in a word.
 
-    Where times are beside the values and no rate is asked for, only the times change. Else frame k
-    of the result is at k / rate on the other clock, and holds what lies there: linearly between two
-    frames, or the nearest one for whole numbers, flags and texts. Beyond the ends the first and the
-    last frame are repeated.
+    Where times are beside the values and no rate is asked for, only the times change. Else frame
+    k of the result is at k / rate on the other clock, and holds what lies there: linearly between
+    two frames, or the nearest one for whole numbers, flags and texts. Arrays without times begin at
+    0 s, with the first frame repeated up to where it is.
 
     Parameters
     ----------
@@ -84,7 +100,7 @@ def carried(
     InputError
         If there are neither times nor a rate, or times that do not increase.
     """
-    name = next((n for n, a in arrays.items() if _is_times(n, a)), None)
+    name = times_name(arrays)
     if name is not None and rate is None:
         per_second = units_per_second(name) or 1
         times_s = np.asarray(arrays[name], dtype=np.float64) / per_second
@@ -94,21 +110,15 @@ def carried(
         raise InputError(path, "has no times", "say with --rate how many frames a second it has")
     n_frames = len(arrays[name]) if name else max(len(a) for a in arrays.values() if a.ndim)
     at = _times_of(arrays, name, n_frames, rate, path)
-    last_s = float(time_map(at[-1]))
-    n_out = max(int(np.floor(last_s * rate + 1e-6)) + 1, 1)
-    wanted_s = np.arange(n_out) / rate
+    wanted_s = grid(0.0 if name is None else float(time_map(at[0])), float(time_map(at[-1])), rate)
     positions = np.interp(time_map.inverse()(wanted_s), at, np.arange(n_frames))
     result: dict[str, Array] = {}
     for key, array in arrays.items():
         is_frames = array.ndim > 0 and len(array) == n_frames
-        result[key] = _between(array, positions, nearest) if is_frames else array
+        result[key] = between(array, positions, nearest) if is_frames else array
     if name is not None:
         result[name] = wanted_s * (units_per_second(name) or 1)
-    return result, "resampled"
-
-
-def _is_times(name: str, array: Array) -> bool:
-    return bool(name) and units_per_second(name) is not None and array.dtype.kind in "fiu"
+    return result, "interpolated"
 
 
 def _times_of(
@@ -127,7 +137,7 @@ def _require_increasing(times_s: Float64Array, path: str) -> None:
         raise InputError(path, f"its times do not increase at frame {back[0] + 1}")
 
 
-def _between(array: Array, positions: Float64Array, nearest: bool) -> Array:
+def between(array: Array, positions: Float64Array, nearest: bool) -> Array:
     """Return frames at fractional positions (m,), of the same type."""
     if nearest or array.dtype.kind not in "fc":
         return np.asarray(array[np.floor(positions + 0.5).astype(np.int64)])

@@ -6,10 +6,11 @@ import os
 import re
 from dataclasses import dataclass
 
-from mmalign_cli.carry.arrays import carried, read_arrays, write_arrays
+from mmalign_cli.carry.arrays import carried, read_arrays, times_name, write_arrays
 from mmalign_cli.carry.labels import LabelFormat, label_format
+from mmalign_cli.carry.rows import even_rows
 from mmalign_cli.carry.spans import Span, retimed
-from mmalign_cli.carry.tables import find_columns
+from mmalign_cli.carry.tables import find_columns, read_frames
 from mmalign_cli.errors import InputError, UsageError
 from mmalign_cli.model import TimeMap
 from mmalign_cli.runtime import Progress
@@ -36,9 +37,11 @@ class Settings:
     columns : tuple of str
         Columns of times of a table; none takes those whose names say so.
     rate : float or None
-        Frames per second of arrays.
+        Frames per second of arrays, or rows of tables, asked for.
+    stream_rate : float or None
+        The same of the stream that the file belongs to: for arrays without times.
     nearest : bool
-        Take the nearest frame of an array, not one between two.
+        Take the nearest frame or row, not one between two.
     recording : str
         Base name of the file of the stream that the file belongs to.
     """
@@ -46,6 +49,7 @@ class Settings:
     keep_pitch: bool = True
     columns: tuple[str, ...] = ()
     rate: float | None = None
+    stream_rate: float | None = None
     nearest: bool = False
     recording: str = ""
 
@@ -78,8 +82,8 @@ def kind_of(path: str) -> str:
     raise InputError(path, "unknown kind of file", f"{hint} .TextGrid .eaf, Audacity's .txt)")
 
 
-def check_names(path: str, output: str) -> None:
-    """Refuse an output whose name says another kind of file than the input's.
+def check_request(path: str, output: str, settings: Settings) -> None:
+    """Refuse an output whose name says another kind of file, and settings of another kind.
 
     Raises
     ------
@@ -87,6 +91,14 @@ def check_names(path: str, output: str) -> None:
         If there is no such kind, or the two differ.
     """
     kind, ending = kind_of(path), os.path.splitext(output)[1].lower()
+    for option, is_given, concerned in (
+        ("--resample", not settings.keep_pitch, "sound"),
+        ("--time-columns", bool(settings.columns), "table"),
+        ("--rate", settings.rate is not None, "array table"),
+        ("--nearest", settings.nearest, "array table"),
+    ):
+        if is_given and kind not in concerned.split():
+            raise UsageError(option, f"concerns no {kind} file such as {path}")
     if kind == "sound":
         sound_ending(output)
         return
@@ -156,9 +168,9 @@ def _carry_sound(
 def _carry_arrays(
     source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
 ) -> Carried:
-    arrays, how = carried(
-        read_arrays(source), time_map, settings.rate, settings.nearest, source.path
-    )
+    arrays = read_arrays(source)
+    rate = settings.rate or (None if times_name(arrays) else settings.stream_rate)
+    arrays, how = carried(arrays, time_map, rate, settings.nearest, source.path)
     with Outputs(force) as outputs, outputs.open(output) as file:
         write_arrays(file, arrays)
     return Carried(how, max((len(a) for a in arrays.values() if a.ndim), default=0))
@@ -168,12 +180,17 @@ def _carry_text(
     source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
 ) -> Carried:
     mark, text, encoding = _decoded(source)
+    if settings.rate is not None:
+        delimiter = _delimiter(source.path, text)
+        frames = read_frames(text, source.path, _names(text, settings), delimiter)
+        moved, count = even_rows(frames, time_map, settings.rate, settings.nearest, delimiter)
+        _write(output, mark + moved.encode(encoding), force)
+        return Carried("interpolated", count)
     spans = _spans(source.path, text, settings)
     if not spans:
         raise InputError(source.path, "holds no times")
     moved, n_held = retimed(text, spans, time_map)
-    with Outputs(force) as outputs, outputs.open(output) as file:
-        file.write(mark + moved.encode(encoding))
+    _write(output, mark + moved.encode(encoding), force)
     what = f"{source.path}: {n_held} times lie before 0 s of {time_map.to}, and were set to 0"
     return Carried("times", len(spans), (what,) if n_held else ())
 
@@ -183,12 +200,25 @@ def _spans(path: str, text: str, settings: Settings) -> list[Span]:
     if known is not None:
         _require_opening(path, text, known)
         return known.find(text, path, settings.recording)
-    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    return find_columns(text, path, _names(text, settings), _delimiter(path, text))
+
+
+def _write(output: str, data: bytes, force: bool) -> None:
+    with Outputs(force) as outputs, outputs.open(output) as file:
+        file.write(data)
+
+
+def _names(text: str, settings: Settings) -> list[str]:
+    """Return the columns that are named, as a text that was read as Latin-1 spells them."""
+    return [n if text.isascii() else n.encode().decode("latin-1") for n in settings.columns]
+
+
+def _delimiter(path: str, text: str) -> str:
     delimiter = _TABLES[os.path.splitext(path)[1].lower()]
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     if delimiter == "," and "," not in first:
-        delimiter = next((d for d in ";\t" if d in first), ",")
-    names = [n if text.isascii() else n.encode().decode("latin-1") for n in settings.columns]
-    return find_columns(text, path, names, delimiter)
+        return next((d for d in ";\t" if d in first), ",")
+    return delimiter
 
 
 def _require_opening(path: str, text: str, known: LabelFormat) -> None:

@@ -155,7 +155,8 @@ _MEDIA = re.compile(r"<MEDIA_DESCRIPTOR\b[^>]*>")
 
 def find_slots(text: str, path: str, recording: str) -> list[Span]:
     """Return the time slots of an ELAN document; TIME_ORIGIN of its recording counts in."""
-    units = _attribute(text, "TIME_UNITS")
+    header = re.search(r"<HEADER\b[^>]*>", text)
+    units = _attribute(header[0], "TIME_UNITS") if header else None
     if units not in (None, "milliseconds"):
         raise InputError(path, f"time units {units[:40]!r} are not read here, only milliseconds")
     origin = _origin(text, path, recording)

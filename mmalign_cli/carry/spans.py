@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
+
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import TimeMap
 
@@ -55,14 +57,16 @@ def retimed(text: str, spans: Sequence[Span], time_map: TimeMap) -> tuple[str, i
     time_map : TimeMap
         From their clock to the other.
     """
+    since_s = np.array([span.since_s or 0.0 for span in spans])
+    moved_s = time_map(since_s + [span.time_s for span in spans])
+    begins_s = time_map(since_s)
     parts, at, n_held = [], 0, 0
-    for span in spans:
-        moved = float(time_map((span.since_s or 0.0) + span.time_s))
-        if span.least_s is not None and moved < span.least_s:
-            moved, n_held = span.least_s, n_held + 1
-        if span.since_s is not None:
-            moved -= float(time_map(span.since_s))
-        parts += [text[at : span.begin], span.spell(moved)]
+    for span, moved, begin in zip(spans, moved_s.tolist(), begins_s.tolist(), strict=True):
+        is_held = span.least_s is not None and moved < span.least_s
+        n_held += is_held
+        shown_s = moved if span.since_s is None else moved - begin
+        shown_s = span.least_s if is_held and span.least_s is not None else shown_s
+        parts += [text[at : span.begin], span.spell(shown_s)]
         at = span.end
     return "".join([*parts, text[at:]]), n_held
 

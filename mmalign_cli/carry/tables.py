@@ -58,17 +58,81 @@ def find_columns(text: str, path: str, names: Sequence[str], delimiter: str) -> 
     InputError
         If no column is one of times, or a cell of one holds none; names the line.
     """
+    rows, header = _content(text, path, delimiter)
+    columns = _columns(header, path, names)
+    spans: list[Span] = []
+    for row in rows:
+        for column in columns:
+            spans += _cell_span(text, path, row, column)
+    return spans
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A table as frames: the names of its columns, its cells row by row, and its times.
+
+    Parameters
+    ----------
+    header : list of str
+        Names of the columns.
+    cells : list of list of str
+        Rows, as wide as the header.
+    time_column : int
+        Which of the columns holds the times.
+    times_s : list of float
+        A time a row, increasing.
+    per_second : int
+        Units of the time column in a second.
+    """
+
+    header: list[str]
+    cells: list[list[str]]
+    time_column: int
+    times_s: list[float]
+    per_second: int
+
+
+def read_frames(text: str, path: str, names: Sequence[str], delimiter: str) -> Frames:
+    """Return a table as frames.
+
+    Parameters
+    ----------
+    text, path, names, delimiter
+        As of `find_columns`.
+
+    Raises
+    ------
+    InputError
+        If it has not exactly one column of times, or a time is missing or does not increase.
+    """
+    rows, header = _content(text, path, delimiter)
+    columns = _columns(header, path, names)
+    if len(columns) != 1:
+        listed = ", ".join(header[c.index] for c in columns)
+        raise InputError(path, f"has {len(columns)} columns of times ({listed}), frames have one")
+    times_s: list[float] = []
+    for row in rows:
+        found = _cell_span(text, path, row, columns[0])
+        if not found:
+            raise broken(path, text, row[0].begin, "a time is missing")
+        if times_s and found[0].time_s <= times_s[-1]:
+            raise broken(path, text, found[0].begin, "its time does not increase")
+        times_s.append(found[0].time_s)
+    if not times_s:
+        raise InputError(path, "holds no rows")
+    cells = [[text[c.begin : c.end].replace('""', '"') for c in row] for row in rows]
+    cells = [(row + [""] * len(header))[: len(header)] for row in cells]
+    return Frames(header, cells, columns[0].index, times_s, columns[0].per_second)
+
+
+def _content(text: str, path: str, delimiter: str) -> tuple[list[list[_Cell]], list[str]]:
+    """Return the rows below the header that hold anything, and the names in the header."""
     rows = [row for row in _rows(text, delimiter) if any(c.end > c.begin for c in row)]
     rows = [row for row in rows if not text[row[0].begin :].startswith("#")]
     if not rows:
         raise InputError(path, "holds no rows")
     header = [text[c.begin : c.end].strip().strip('"') for c in rows[0]]
-    columns = _columns(header, path, names)
-    spans: list[Span] = []
-    for row in rows[1:]:
-        for column in columns:
-            spans += _cell_span(text, path, row, column)
-    return spans
+    return rows[1:], header
 
 
 def _rows(text: str, delimiter: str) -> list[list[_Cell]]:

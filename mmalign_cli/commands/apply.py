@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from mmalign_cli.pipeline.apply import Request
 
 
+_UNITS = {
+    "times": "times",
+    "interpolated": "frames, interpolated",
+    "resampled": "samples, resampled",
+    "stretched": "samples, stretched",
+}
+"""What was counted, by what was done."""
+
+
 @click.command(
     short_help="Carry a file from one clock to another.", options_metavar="[OPTIONS] -o OUT"
 )
@@ -32,9 +41,11 @@ if TYPE_CHECKING:
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="HZ",
-    help="Frames per second of an array [its stream's].",
+    help="Frames a second: of an array [its stream's], or to resample a table to.",
 )
-@click.option("--nearest", is_flag=True, help="Frames of an array: the nearest, none in between.")
+@click.option(
+    "--nearest", is_flag=True, help="Frames of arrays and tables: the nearest, none in between."
+)
 @click.option("--json", "as_json", is_flag=True, help="What was done, as JSON.")
 @run_options
 def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
@@ -47,7 +58,7 @@ def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
     run = take_run(options)
     request = _request(arguments, options)
 
-    from mmalign_cli.carry.files import Settings
+    from mmalign_cli.carry.files import Settings, kind_of
     from mmalign_cli.pipeline.apply import apply as apply_all
 
     columns = options["time_columns"]
@@ -57,6 +68,8 @@ def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
         rate=options["rate"],
         nearest=options["nearest"],
     )
+    if request.file is not None and kind_of(request.file) == "sound":
+        run.note_first_run()
     with run.progress() as progress:
         time_map, done = apply_all(request, settings, force=run.force, progress=progress)
     run.warn(done.warnings if done else ())
@@ -111,7 +124,6 @@ def _sentence(summary: dict[str, Any]) -> str:
     if summary["output"] is None:
         text = f"{summary['map']}: {way}, {summary['knots']} knots"
     else:
-        unit = {"times": "times", "resampled": "frames, resampled"}.get(summary["how"])
-        unit = unit or "samples, stretched"
+        unit = _UNITS[summary["how"]]
         text = f"{summary['output']}: {way}, {summary['count']} {unit}"
     return printable(text)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mmalign_cli.carry.files import Carried, Settings, carry, check_names
+from mmalign_cli.carry.files import Carried, Settings, carry, check_request
 from mmalign_cli.errors import InputError, UsageError, did_you_mean
 from mmalign_cli.model import Alignment, InvalidValueError, StreamInfo, TimeMap
 from mmalign_cli.runtime import Progress
@@ -64,7 +64,7 @@ def apply(
     inputs = [n for n in (*request.documents, request.map_file, request.file) if n is not None]
     check_outputs(outputs, inputs, force)
     if request.file is not None and request.output is not None:
-        check_names(request.file, request.output)
+        check_request(request.file, request.output, settings)
     if request.map_file is not None:
         time_map, recording, rate = _of_file(request), "", None
     else:
@@ -74,13 +74,7 @@ def apply(
         recording, rate = _about(time_map.stream, chain)
     done = None
     if request.file is not None and request.output is not None:
-        settings = Settings(
-            settings.keep_pitch,
-            settings.columns,
-            settings.rate or rate,
-            settings.nearest,
-            recording,
-        )
+        settings = replace(settings, stream_rate=rate, recording=recording)
         done = carry(
             request.file, request.output, time_map, settings, force=force, progress=progress
         )
@@ -108,8 +102,8 @@ def _unknown(option: str, name: str, names: Sequence[str]) -> UsageError:
     return UsageError(option, f"there is no stream {name!r}", hint)
 
 
-def _ends(request: Request, chain: Sequence[Alignment]) -> tuple[str, str]:
-    """Return the streams whose clocks the map leads from and to, before `inverse`."""
+def _ends(request: Request, chain: Sequence[Alignment]) -> tuple[str, str | None]:
+    """Return the streams that the map leads from and, if it is told, to, before `inverse`."""
     first, last = ([s.name for s in a.streams] for a in (chain[0], chain[-1]))
     start, to = (request.to, request.start) if request.inverse else (request.start, request.to)
     options = ("--to", "--from") if request.inverse else ("--from", "--to")
@@ -118,16 +112,17 @@ def _ends(request: Request, chain: Sequence[Alignment]) -> tuple[str, str]:
             raise _unknown(option, name, names)
     if start is None:
         start = _start(request, chain[0], to if len(chain) == 1 else None, options[0])
-    if to is None:
-        to = last[0]
-        if to == start:
-            others = [name for name in last if name != start]
-            if len(others) > 1:
-                raise UsageError(options[1], "is needed", f"one of: {', '.join(others)}")
-            to = others[0]
-    if start == to and len(chain) == 1:
-        raise UsageError(options[1], f"{to!r} is the clock it comes from")
     return start, to
+
+
+def _goal(last: Alignment, here: str, option: str) -> str:
+    """Return where the map leads if nobody says: to the reference, or away from it."""
+    if here != last.reference.name:
+        return last.reference.name
+    others = [s.name for s in last.streams[1:]]
+    if len(others) > 1:
+        raise UsageError(option, "is needed", f"one of: {', '.join(others)}")
+    return others[0]
 
 
 def _start(request: Request, first: Alignment, to: str | None, option: str) -> str:
@@ -165,18 +160,21 @@ def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _chained(request: Request, chain: Sequence[Alignment], start: str, to: str) -> TimeMap:
+def _chained(request: Request, chain: Sequence[Alignment], start: str, to: str | None) -> TimeMap:
     """Return the map through all documents, turned round where `inverse` asks for it."""
     here, whole = start, None
+    option = "--from" if request.inverse else "--to"
     for k, alignment in enumerate(chain):
-        is_last = k == len(chain) - 1
-        there = to if is_last else _meeting(request, chain, k, here)
+        if k < len(chain) - 1:
+            there = _meeting(request, chain, k, here)
+        else:
+            there = to or _goal(alignment, here, option)
         step = _between(alignment, here, there)
         if step is not None:
             whole = step if whole is None else _then(whole, step, request)
         here = there
     if whole is None:
-        raise UsageError("--to", f"{to!r} is the clock it comes from")
+        raise UsageError(option, f"{here!r} is the clock it comes from")
     return whole.inverse() if request.inverse else whole
 
 

@@ -108,7 +108,7 @@ def _riff(file: IO[bytes]) -> _Riff | None:
     return None
 
 
-def cut_short(file: BinaryIO) -> str | None:
+def cut_short(file: IO[bytes]) -> str | None:
     """Tell how much of a WAV is missing, if its header promises more than there is."""
     riff = _riff(file) if file.read(4) == b"RIFF" else None
     if riff is None or riff.promised is None or riff.found >= riff.promised:

@@ -100,11 +100,11 @@ def open_sound(path: str, *, allow_truncated: bool = False) -> Iterator[Sound]:
         that is allowed.
     """
     try:
-        raw = open(path, "rb", buffering=0)  # noqa: SIM115 -- closed below; libsndfile reads on from it
+        raw = open(path, "rb", buffering=0)  # noqa: SIM115 -- the block below closes it
     except (OSError, ValueError) as error:
         raise InputError(path, reason_of(error)) from None
     with raw:
-        short = cut_short(raw)
+        short = cut_short(raw)  # unbuffered: libsndfile reads on from where the descriptor is
         raw.seek(0)
         try:
             file = soundfile.SoundFile(raw.fileno(), closefd=False)

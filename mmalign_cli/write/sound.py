@@ -210,6 +210,8 @@ class _Told:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, soundfile.LibsndfileError):
-            raise OutputError(self._path, f"cannot be written: {error.error_string}") from None
+            raise OutputError(
+                self._path, f"cannot be written: {error.error_string.rstrip('.')}"
+            ) from None
         if isinstance(error, AssertionError):  # fewer samples were taken than given
             raise OutputError(self._path, "cannot be written: no space left") from None
