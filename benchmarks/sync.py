@@ -251,7 +251,7 @@ def breaks(data: Path, pairs: int) -> Iterator[str]:
             rng = np.random.default_rng([SEED, seed])
             shared = seconds - abs(offset)
             at = max(-offset, 0) + shared * (0.25 + 0.5 * np.arange(len(cuts)))
-            at = at + rng.uniform(-0.2, 0.2, len(cuts)) * shared
+            at = at + rng.uniform(-0.1, 0.1, len(cuts)) * shared
             damaged, truth = damage(recording, at.tolist(), cuts)
             with written(reference, damaged) as files:
                 found = synced(*files)

@@ -178,7 +178,8 @@ def knots_of(found: Found, reference: Stream, recording: Stream) -> Float64Array
     lines, end = found.lines, recording.n_frames / RATE
     rows = [(0.0, 0)]
     for k, cut in enumerate(found.breaks):
-        rows += [(cut.recording_s, k), (cut.recording_s + max(-cut.jump_s, 0.0) + JUMP_S, k + 1)]
+        only_here = max(-cut.jump_s, 0.0) / (1 + lines.stretch)
+        rows += [(cut.recording_s, k), (cut.recording_s + only_here + JUMP_S, k + 1)]
     rows.append((max(end, rows[-1][0] + JUMP_S), len(found.breaks)))
     at = np.array([t for t, _ in rows])
     piece = np.array([j for _, j in rows])
