@@ -168,6 +168,14 @@ class Stream:
         return times.start_s if isinstance(times, EvenTimes) else float(times[0])
 
     @property
+    def end_s(self) -> float:
+        """Time of the last frame, in seconds."""
+        times = vars(self)["_times"]
+        if isinstance(times, EvenTimes):
+            return times.start_s + (times.n_frames - 1) * float(1 / times.rate)
+        return float(times[-1])
+
+    @property
     def n_frames(self) -> int:
         """Number of frames."""
         return len(self.values)
@@ -195,8 +203,8 @@ class Stream:
             frames=self.n_frames,
             dims=self.n_dims,
             rate=None if self.rate is None else float(self.rate),
-            start_s=float(self.times[0]),
-            end_s=float(self.times[-1]),
+            start_s=self.start_s,
+            end_s=self.end_s,
             kind=self.kind,
             features=self.features,
             options=dict(self.options),

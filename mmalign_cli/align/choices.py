@@ -1,4 +1,4 @@
-"""What the aligners with fitted maps can be told, by name. Importing it imports nothing heavy."""
+"""What the aligners can be told, by name. Importing it imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -45,3 +45,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Options that a preset sets: those of the programs that the published figures come from."""
+
+SYNC_MODELS = ("offset", "drift", "piecewise", "warp")
+"""What ``mmalign sync`` can find between two clocks."""

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "features": ("mmalign_cli.commands.features:features", "Write the features of a stream."),
     "info": ("mmalign_cli.commands.info:info", "What a stream or an alignment holds."),
     "plot": ("mmalign_cli.commands.plot:plot", "A picture of an alignment."),
+    "sync": ("mmalign_cli.commands.sync:sync", "Two recordings of one event: what is off, fixed."),
     "synth": ("mmalign_cli.commands.synth:synth", "Sequences with a known alignment."),
     "schema": ("mmalign_cli.commands.schema:schema", "The JSON Schema of the documents."),
 }

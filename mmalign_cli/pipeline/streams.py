@@ -118,7 +118,7 @@ def stream_warnings(streams: Sequence[Stream]) -> tuple[str, ...]:
         and len({s.options.get("key") for s in streams}) < 2
     ):
         warnings.append("both streams are the same file")
-    spans = [max(float(s.times[-1] - s.times[0]), s.period_s) for s in streams]
+    spans = [max(s.end_s - s.start_s, s.period_s) for s in streams]
     if max(spans) > _UNLIKE_DURATIONS * min(spans):
         long, short = (streams[int(f(spans))] for f in (np.argmax, np.argmin))
         ratio = max(spans) / min(spans)

@@ -150,9 +150,8 @@ def _stored_as(sound: Sound, ending: str, length: int) -> tuple[str, str]:
         container = "RF64"
     own = "OPUS" if ending == ".opus" else sound.subtype
     is_lossy = own not in PCM_BITS and own not in ("FLOAT", "DOUBLE")
-    is_decoded_only = own.startswith("MPEG")  # a WAV may hold it, but none is written
-    first = () if is_decoded_only else (own,)
-    for subtype in (*first, *((_LOSSY_TO,) if is_lossy else ()), *_FALLBACKS):
+    kept = () if own.startswith("MPEG") else (own,)  # said to fit in a WAV, but not written there
+    for subtype in (*kept, *((_LOSSY_TO,) if is_lossy else ()), *_FALLBACKS):
         if soundfile.check_format(container, subtype):
             return container, subtype
     raise AssertionError(container)
