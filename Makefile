@@ -14,6 +14,10 @@ demo: $(VENV)/demo
 	@echo "Errors against the true times of sample_data/piece_truth.csv:"
 	$(BIN)/mmalign evaluate demo/alignment.json sample_data/piece_truth.csv
 	@echo
+	@echo "The second take in the tempo of the first:"
+	$(BIN)/mmalign sync sample_data/piece_take1.wav sample_data/piece_take2.wav --force \
+		-o demo/take2_in_time.wav --alignment demo/sync.json
+	@echo
 	@echo "The picture is demo/alignment.png, the path demo/path.csv, all of it demo/alignment.json."
 
 test: $(VENV)/test
@@ -30,6 +34,7 @@ bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/accuracy.py
 	$(VENV)-bench/bin/python benchmarks/engine.py --long
 	$(VENV)-bench/bin/python benchmarks/pairwise.py
+	$(VENV)-bench/bin/python benchmarks/sync.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

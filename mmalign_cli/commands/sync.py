@@ -120,7 +120,7 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
     wanted.check(specs, run.force)
     _refuse_videos(specs)
 
-    from mmalign_cli.evidence.relation import refusal
+    from mmalign_cli.evidence.relation import doubt_of_sync, is_refused
     from mmalign_cli.pipeline.sync import greatest_error, sync_streams
     from mmalign_cli.pipeline.sync_other import SyncSettings
 
@@ -130,11 +130,12 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
         run.note_first_run()
         found = sync_streams(specs, settings, max_memory=run.max_memory, progress=progress)
     run.warn(found.warnings)
-    why = refusal(found.confidence or {})
-    if why is not None and (check or not run.force):
+    confidence = found.confidence or {}
+    why = doubt_of_sync(confidence)
+    if why is not None and (check or (is_refused(confidence) and not run.force)):
         hint = None if check else "--force writes all the same"
         raise AlignmentError(f"{reference}, {recording}", why, hint)
-    if why is not None:
+    if why is not None and why not in found.warnings:
         run.warn([why])
     if not (check or dry_run):
         _write(found, specs, wanted, run)

@@ -8,7 +8,7 @@ the recording reversed in time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,23 +83,41 @@ def _won(agreement: Agreement) -> float:
     return max(agreement.share * agreement.independent - agreement.free, 0.0)
 
 
-def activity_relation(shift: Shift, null: Shift | None) -> Mapping[str, Any]:
-    """Judge an offset of activities beside the best offset of the other one reversed in time.
+def activity_relation(
+    shift: Shift, reversed_null: Shift | None, shuffled_nulls: Sequence[Shift | None]
+) -> Mapping[str, Any]:
+    """Judge an offset of activities beside what the search finds where there is nothing.
 
-    Supported is a log likelihood of 1.3 times the null's, with a p of .05 or less.
+    Parameters
+    ----------
+    shift : Shift
+    reversed_null, shuffled_nulls
+        Of the other stream reversed in time, and of its stretches in other orders.
+
+    Returns
+    -------
+    dict
+        ``distinct`` is a log likelihood of 1.3 times the reversed null's, where the correlation is
+        chance with a probability of .05 at most; ``p_value`` the share of nulls that are as
+        likely, itself counted; supported is both, that one at most .05.
     """
-    chance = 0.0 if null is None else null.nats
-    distinct = shift.nats >= TIMES_CHANCE * chance and shift.p_value <= LARGEST_ACTIVITY_P
+    backward, *others = (
+        0.0 if null is None else null.nats for null in (reversed_null, *shuffled_nulls)
+    )
+    as_likely = sum(nats >= shift.nats for nats in (backward, *others))
+    p = (1 + as_likely) / (2 + len(others))
+    distinct = shift.nats >= TIMES_CHANCE * backward and shift.p_value <= LARGEST_ACTIVITY_P
     return {
         "evidence": shift.nats,
         "correlation": shift.correlation,
-        "nulls": {"reversed": chance},
-        "p_value": shift.p_value,
-        "supported": bool(distinct),
+        "nulls": {"reversed": backward, "shuffled": max(others, default=0.0)},
+        "p_value": p,
+        "distinct": bool(distinct),
+        "supported": bool(distinct and p <= LARGEST_ACTIVITY_P),
     }
 
 
-def refusal(confidence: Mapping[str, Any]) -> str | None:
+def doubt_of_sync(confidence: Mapping[str, Any]) -> str | None:
     """Return why a relation is not believed, or None where it is."""
     if confidence["supported"]:
         return None
@@ -108,9 +126,19 @@ def refusal(confidence: Mapping[str, Any]) -> str | None:
         null, n = confidence["nulls"]["reversed"], confidence["windows"]
         found = f"{confidence['evidence']:.0%} of {n} windows agree, by chance {null:.0%}"
     elif "correlation" in confidence:
-        null = confidence["nulls"]["reversed"]
-        what = "no distinct offset"
-        found = f"{confidence['evidence']:.1f} nats, by chance {null:.1f}"
+        if not confidence["distinct"]:
+            what = "no distinct offset"
+        by_chance = max(confidence["nulls"].values())
+        found = f"{confidence['evidence']:.1f} nats, by chance up to {by_chance:.1f}"
     else:
         return doubt_of(confidence)
     return f"{what}: {found} (p = {confidence['p_value']:.2g})"
+
+
+def is_refused(confidence: Mapping[str, Any]) -> bool:
+    """Tell whether a relation is too doubtful to act on it.
+
+    An offset of activities that is distinct is not: that the streams belong together nobody can
+    tell from seconds of them, and who knows it is helped.
+    """
+    return not (confidence["supported"] or confidence.get("distinct", False))

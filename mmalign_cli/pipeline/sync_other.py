@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align.activity import GRID_S, best_shift
+from mmalign_cli.align.activity import GRID_S, Shift, best_shift
 from mmalign_cli.errors import AlignmentError, InputError
+from mmalign_cli.evidence.confidence import reversed_null, shuffled_null
+from mmalign_cli.evidence.efforts import DEFAULT_EFFORT, EFFORTS
 from mmalign_cli.evidence.relation import activity_relation
 from mmalign_cli.features.compute import compute
-from mmalign_cli.model import Alignment, Cost, Stream, TimeMap
+from mmalign_cli.model import Alignment, Cost, FloatArray, Stream, TimeMap
 from mmalign_cli.pipeline.dtw import align_dtw
 from mmalign_cli.pipeline.restrictions import DtwSettings
 from mmalign_cli.pipeline.streams import load_stream, stream_warnings
@@ -55,8 +57,13 @@ def sync_activity(
     if shift is None:
         what = f"nothing to compare with {reference.name}: nothing happens, or no overlap"
         raise AlignmentError(other.source, what)
-    reversed_other = replace(other, values=other.values[::-1])
-    null = best_shift((reference, reversed_other), settings.max_offset)
+
+    def beside(frames: FloatArray) -> Shift | None:
+        return best_shift((reference, replace(other, values=frames)), settings.max_offset)
+
+    values = np.asarray(other.values, dtype=np.float64)
+    backward = beside(reversed_null(values))
+    shuffled = [beside(shuffled_null(values, k)) for k in range(EFFORTS[DEFAULT_EFFORT].shuffles)]
     ends = np.array([other.start_s, max(other.end_s, other.start_s + GRID_S)])
     knots = np.column_stack([ends, ends + shift.offset_s])
     return Alignment(
@@ -75,7 +82,7 @@ def sync_activity(
         path=None,
         time_maps=(TimeMap(other.name, reference.name, knots),),
         cost=Cost(1 - shift.correlation, 1 - shift.correlation),
-        confidence=activity_relation(shift, null),
+        confidence=activity_relation(shift, backward, shuffled),
         warnings=stream_warnings((reference, other)),
     )
 

@@ -59,4 +59,7 @@ def _trust(alignment: Alignment) -> str:
         why = f"activities correlate by {found['correlation']:.2f}, p = {found['p_value']:.1g}"
     else:
         why = f"a step costs {found['evidence']:.2f} of what any match does"
-    return why if found["supported"] else f"not to be believed: {why}"
+    if found["supported"]:
+        return why
+    doubt = "chance may do as well" if found.get("distinct") else "not to be believed"
+    return f"{doubt}: {why}"
