@@ -43,7 +43,9 @@ _MARKED_BYTES = 2**20
 _LEAST_WIDTH = 256.0
 """Anti-diagonals of a tile: with fewer, beginning a tile takes longer than what is not traced."""
 _WIDTH_ALONE = 1024
-"""Of a tile, if no border is needed to trace a path: wider ones would lose digits of float32."""
+"""Of a tile, if the cost alone is asked: wider ones would lose digits of float32."""
+_WHOLE_WIDTH = 256
+"""Of a tile, if all winners are kept: with wider ones some tables are swept again in float64."""
 _KEPT_BYTES = 48 * 2**20
 """What may be kept of larger ones before fewer borders are."""
 
@@ -101,7 +103,7 @@ def cut(n_cells: int, n_rows: int, n_columns: int, rows: int) -> Cut:
     groups about as high as tiles are wide.
     """
     if _marks_of(n_cells, n_rows, rows) <= _MARKED_BYTES:
-        return Cut(rows, min(_WIDTH_ALONE, n_rows + n_columns - 1), -(-n_rows // rows), True)
+        return Cut(rows, min(_WHOLE_WIDTH, n_rows + n_columns - 1), -(-n_rows // rows), True)
     best = (24.0 * n_cells) ** (1 / 3)
     wanted = min(best, max(_LEAST_WIDTH, 12.0 * n_cells / _KEPT_BYTES))
     width = 2 ** math.ceil(math.log2(wanted))
