@@ -173,7 +173,8 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
     """Maximise the objective at one resolution, by L-BFGS.
 
     Between rounds of it the samples are weighed anew, where they are weighed at all. It has
-    converged where the last round was worth no more than a hundredth, too.
+    converged where the last round was worth no more than a hundredth, too, if that many
+    iterations were all that is meant for it.
 
     Parameters
     ----------
@@ -202,12 +203,13 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
         theta = found.x.reshape(shape)
         iterations += int(found.nit)
     value = -float(found.fun) if weighed is takes else _worth(takes, theta, stage, settings)
+    is_done = settings.iterations >= stage.iterations and value - before <= _SETTLED * abs(value)
     return Climb(
         warps.knots_of(theta, settings.ends),
         start.start,
         value,
         iterations,
-        bool(found.success) or value - before <= _SETTLED * abs(value),
+        bool(found.success) or is_done,
         (*start.history, value),
     )
 
