@@ -20,7 +20,7 @@ ROUNDS = 15
 COMMANDS = {
     "python -c 'import click'": ["-c", "import click"],
     "mmalign --help": ["-m", "mmalign_cli", "--help"],
-    "mmalign dtw --help": ["-m", "mmalign_cli", "dtw", "--help"],
+    "mmalign dtw --help": ["-m", "mmalign_cli", "dtw", "-q", "--help"],
     "mmalign features --list": ["-m", "mmalign_cli", "features", "--list"],
 }
 LIBROSA = """
@@ -53,7 +53,7 @@ def main() -> None:
         paths = {name: str(Path(folder, f"{name}.npy")) for name in "xy"}
         for name, n in (("x", 300), ("y", 320)):
             np.save(paths[name], np.random.default_rng(n).normal(size=(n, 5)).cumsum(axis=0))
-        ours = ["-m", "mmalign_cli", "dtw", *paths.values(), "--rate", "100", "--json"]
+        ours = ["-m", "mmalign_cli", "dtw", "-q", *paths.values(), "--rate", "100", "--json"]
         theirs = ["-c", LIBROSA.format(**paths)]
         small = medians({"mmalign dtw x.npy y.npy": ours, "librosa.sequence.dtw": theirs})
     for name, median in small.items():
