@@ -24,6 +24,7 @@ _MOST_LEVELS = 40
 _SAMPLE_S = 1 / 8000
 _LEAST_SPREAD_S = 2e-5
 _ROUNDS = 3
+_OUTLYING = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +161,11 @@ def _pieces(windows: Windows, stretch: float, fixed: bool = False) -> Lines:
 def _refined(
     windows: Windows, line: Lines, sorted_out: Callable[[Lines], IntArray], fixed: bool
 ) -> Lines:
-    """Sort the windows into pieces and fit them by least squares, three times over."""
+    """Sort the windows into pieces and fit them by least squares, three times over.
+
+    At last on those alone that are no further off than five times the others' spread: one window
+    that is wrong by little less than 2 ms would turn the line by a third of a ppm.
+    """
     t, d = windows.middle_s, windows.offset_s
     for k in range(_ROUNDS):
         piece = sorted_out(line)
@@ -170,6 +175,11 @@ def _refined(
         line = replace(line, piece=piece)
         near = np.abs(d - line.offsets(t, piece)) <= TOLERANCE_S
         line = _least_squares(windows, replace(line, agrees=near), fixed)
+    for _ in range(_ROUNDS):
+        away = np.abs(d - line.offsets(t, line.piece))
+        line = replace(line, agrees=away <= TOLERANCE_S)
+        close = away <= _OUTLYING * max(_spread(windows, line), _LEAST_SPREAD_S)
+        line = _least_squares(windows, replace(line, agrees=line.agrees & close), fixed)
     agrees = np.abs(d - line.offsets(t, line.piece)) <= TOLERANCE_S
     return replace(line, agrees=agrees)
 
