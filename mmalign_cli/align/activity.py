@@ -122,7 +122,8 @@ def shift_of(
     if len(lags) == 0 or x.std() == 0 or y.std() == 0:
         return None
     r, n = _correlations(x, y, lags)
-    n = np.maximum(_NUMBERS_A_MOMENT * n / _memory(x, y), 2.0)
+    memory = _memory(x, y)
+    n = np.maximum(_NUMBERS_A_MOMENT * n / memory, 2.0)
     r = np.maximum(r, 0.0)
     nats = -n / 2 * np.log1p(-(np.minimum(r, 0.9999) ** 2))
     likelihood = np.exp(nats - nats.max())
@@ -133,7 +134,7 @@ def shift_of(
     error = away[order][int(np.searchsorted(mass, _CREDIBLE))] * GRID_S
     # Student's test of a correlation, one-sided, for each lag that could have been the best.
     one = 0.5 * float(betainc(max(n[best] - 2, 1e-9) / 2, 0.5, 1 - r[best] ** 2))
-    tried = max(_NUMBERS_A_MOMENT * len(lags) / _memory(x, y), 1.0)
+    tried = max(_NUMBERS_A_MOMENT * len(lags) / memory, 1.0)
     p = -float(np.expm1(tried * np.log1p(-min(one, 1 - 1e-12))))
     offset = lags[best] * GRID_S + starts
     error_s = float(error) + GRID_S / 2

@@ -138,10 +138,7 @@ def robust_stretch(windows: Windows) -> float:
 
 def _one_line(windows: Windows, stretch: float, model: str, fixed: bool = False) -> Lines:
     """Fit one line: the level that most windows are near, then least squares on those."""
-    e = np.sort(windows.offset_s - stretch * windows.middle_s)
-    within = np.searchsorted(e, e + 2 * TOLERANCE_S, side="right") - np.arange(len(e))
-    best = int(within.argmax())
-    level = np.median(e[best : best + within[best]])
+    level = _level(windows.offset_s - stretch * windows.middle_s)
     piece = np.zeros(len(windows), dtype=np.int64)
     start = Lines(model, stretch, np.array([level]), piece, np.ones(len(windows), dtype=np.bool_))
     return _refined(windows, start, lambda _: piece, fixed)

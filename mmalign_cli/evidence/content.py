@@ -57,7 +57,7 @@ def judge_content(
     nulls, p_value = _beside_chance(_coarse(x, effort), _coarse(y, effort), metric, effort, seed)
     evidence = None
     if METRICS[metric].table is None:
-        per_frame = float((warp.cost.mean) * len(warp.frames)) / (len(x) + len(y))
+        per_frame = warp.cost.total / (len(x) + len(y))
         evidence = _ratio(per_frame, _best_fit(x, y, metric, seed))
     chance = max(nulls.values())
     supported = chance <= MOST_OF_CHANCE
