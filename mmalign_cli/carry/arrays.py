@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from typing import IO, Any
 
 import numpy as np
 
-from mmalign_cli.errors import InputError, LimitError
+from mmalign_cli.errors import InputError
 from mmalign_cli.model import Array, Float64Array, TimeMap
-from mmalign_cli.runtime import format_size
+from mmalign_cli.streams.arrays import read_array, read_arrays
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
 from mmalign_cli.streams.times import units_per_second
@@ -18,7 +17,7 @@ from mmalign_cli.streams.times import units_per_second
 _SLACK = 1e-6  # of a frame
 
 
-def read_arrays(source: Source) -> dict[str, Array]:
+def read_all(source: Source) -> dict[str, Array]:
     """Return the arrays of a npz file by name, or that of a npy file under an empty one.
 
     Raises
@@ -28,27 +27,13 @@ def read_arrays(source: Source) -> dict[str, Array]:
     LimitError
         If it is too large.
     """
-    data = io.BytesIO(source.read(DEFAULT_MAX_BYTES))
-    try:
-        if not zipfile.is_zipfile(data):
-            data.seek(0)
-            return {"": np.lib.format.read_array(data, allow_pickle=False)}
-        with zipfile.ZipFile(data) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > DEFAULT_MAX_BYTES:
-                raise LimitError(source.path, f"unpacks to {format_size(size)}")
-            return {
-                name.removesuffix(".npy"): np.lib.format.read_array(
-                    io.BytesIO(archive.read(name)), allow_pickle=False
-                )
-                for name in archive.namelist()
-            }
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise InputError(source.path, f"cannot be read: {str(error)[:80]}") from None
+    if source.head.startswith(b"PK"):
+        return read_arrays(source, DEFAULT_MAX_BYTES)
+    return {"": read_array(source, DEFAULT_MAX_BYTES)}
 
 
 def write_arrays(file: IO[bytes], arrays: dict[str, Array]) -> None:
-    """Write what `read_arrays` returns, in the same kind of file."""
+    """Write what `read_all` returns, in the same kind of file."""
     if list(arrays) == [""]:
         np.save(file, arrays[""], allow_pickle=False)
         return

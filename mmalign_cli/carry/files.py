@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from mmalign_cli.carry.arrays import carried, read_arrays, times_name, write_arrays
+from mmalign_cli.carry.arrays import carried, read_all, times_name, write_arrays
 from mmalign_cli.carry.labels import LabelFormat, label_format
 from mmalign_cli.carry.rows import even_rows
 from mmalign_cli.carry.spans import Span, retimed
@@ -168,7 +168,7 @@ def _carry_sound(
 def _carry_arrays(
     source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
 ) -> Carried:
-    arrays = read_arrays(source)
+    arrays = read_all(source)
     rate = settings.rate or (None if times_name(arrays) else settings.stream_rate)
     arrays, how = carried(arrays, time_map, rate, settings.nearest, source.path)
     with Outputs(force) as outputs, outputs.open(output) as file:

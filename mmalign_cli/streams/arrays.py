@@ -83,11 +83,7 @@ def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> 
     with source.open() as file:
         header = read_header(file, source.path)
         check_dtype(header.dtype, source.path)
-        start = file.tell()
-        found = source.size - start
-        if found < header.n_bytes:
-            what = f"truncated: header promises {header.n_bytes} bytes, found {found}"
-            raise InputError(source.path, what)
+        found = _bytes_there(file, header, source)
         kind = kind_of(header.shape)
         check_ndim(header.shape, kind, source.path)
         _require_size(header.n_bytes, options.max_bytes, source.path)
@@ -96,6 +92,34 @@ def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> 
     warnings = (f"{source.path}: {excess} bytes after the array ignored",) if excess else ()
     notes = converted_note(header.dtype)
     return Content(oriented(values, options), kind, notes=notes, warnings=warnings)
+
+
+def read_array(source: Source, max_bytes: int) -> Array:
+    """Read the array of an npy file, of any type but Python objects.
+
+    Raises
+    ------
+    InputError
+        If the header is malformed or promises more bytes than the file holds.
+    LimitError
+        If it holds more than `max_bytes`.
+    """
+    with source.open() as file:
+        header = read_header(file, source.path)
+        if header.dtype.hasobject:
+            raise InputError(source.path, "holds Python objects, which are never loaded")
+        _bytes_there(file, header, source)
+        _require_size(header.n_bytes, max_bytes, source.path)
+        return _read_data(file, header, source.path)
+
+
+def _bytes_there(file: IO[bytes], header: Header, source: Source) -> int:
+    """Return the bytes behind a header, which are to be those that it promises at least."""
+    found = source.size - file.tell()
+    if found < header.n_bytes:
+        what = f"truncated: header promises {header.n_bytes} bytes, found {found}"
+        raise InputError(source.path, what)
+    return found
 
 
 def _require_size(n_bytes: int, max_bytes: int, subject: str) -> None:
@@ -139,10 +163,12 @@ def read_arrays(source: Source, max_bytes: int) -> dict[str, Array]:
     InputError
         If the archive is damaged or encrypted.
     LimitError
-        If a member unpacks to more than `max_bytes`.
+        If the members unpack to more than `max_bytes`.
     """
     with _opened(source) as archive:
         members = _members(archive)
+        unpacked = sum(info.file_size for info in members.values())
+        _require_size(unpacked, max_bytes, source.path)
         for info in members.values():
             _member_header(archive, info, source)
         return {key: _load(archive, info, source, max_bytes) for key, info in members.items()}
