@@ -30,6 +30,7 @@ _VARIANCE = 0.999
 _EXTREME = 200
 FOLDS = 5
 _BLOCKS = 20
+_STEPS_AT_ONCE = 1024  # what stays in the second cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +79,20 @@ def along(
     weights : ndarray, shape (n_steps,), optional
         Of the steps; all 1 by default.
     """
-    values = np.concatenate([x[p] for x, p in zip(sets, path.T, strict=True)], axis=1)
     dims = tuple(x.shape[1] for x in sets)
-    if weights is None:
-        mean = values.sum(axis=0) / len(values)
-        values -= mean
-        return Moments(float(len(values)), mean, values.T @ values / len(values), dims)
-    total = float(weights.sum())
-    mean = weights @ values / total
-    values -= mean
-    return Moments(total, mean, values.T @ (values * weights[:, np.newaxis]) / total, dims)
+    shift = np.concatenate([x.mean(axis=0) for x in sets])
+    steps = np.ones(len(path)) if weights is None else weights
+    total = float(steps.sum())
+    sums, squares = np.zeros(sum(dims)), np.zeros((sum(dims), sum(dims)))
+    for first in range(0, len(path), _STEPS_AT_ONCE):
+        part = slice(first, first + _STEPS_AT_ONCE)
+        values = np.concatenate([x[p] for x, p in zip(sets, path[part].T, strict=True)], axis=1)
+        values -= shift
+        sums += steps[part] @ values
+        weighed = values if weights is None else values * weights[part, np.newaxis]
+        squares += values.T @ weighed
+    beyond = sums / total
+    return Moments(total, shift + beyond, squares / total - np.outer(beyond, beyond), dims)
 
 
 def of_samples(samples: Samples, ridge: float) -> Moments:
