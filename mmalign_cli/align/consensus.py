@@ -1,10 +1,14 @@
-"""Many sequences that can be compared frame by frame: agreement of all pairs, then their mean.
+"""Many sequences that can be compared frame by frame: what all pairs agree on, then their mean.
 
 A DTW of two recordings now and then takes a wrong turn, and a mean that is laid on wrong turns
 keeps them. So every sequence is first aligned to several others, and its place on the common time
-line is the median of what these say, directly and by way of one another. From there the warps are
-refined against the mean of all, as DTW barycentre averaging does (Petitjean, Ketterlin and
-Gancarski, 2011).
+line is the median of what these say, directly and by way of one another. From there a round of
+DTW barycentre averaging (Petitjean, Ketterlin and Gancarski, 2011) aligns each sequence to the
+mean, and takes for the new mean at a frame the mean of all frames that are matched to it.
+
+A step that is not diagonal costs extra. Without that, recordings of one score that differ in all
+but their outline are warped onto each other's details. How much follows from the data: as much as
+a step of mean cost, `RESIDUE`, which is little where the sequences agree but for their timing.
 """
 
 from __future__ import annotations
@@ -15,75 +19,104 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align import warps
-from mmalign_cli.align.dtw import dtw, local_costs
+from mmalign_cli.align.dtw import Warp, dtw, local_costs
 from mmalign_cli.align.time_maps import knots_of
-from mmalign_cli.model import Float64Array, FloatArray, IntArray
+from mmalign_cli.model import Float64Array, IntArray
 from mmalign_cli.runtime import Progress
 
-PENALTY = 0.5
-"""Of a step that is not diagonal, in units of the mean cost of two frames picked at random."""
+PENALTY = 0.4
+"""Of a step of a pair that is not diagonal, in units of the mean cost of frames at random."""
+RESIDUE = 1.0
+"""Of such a step against the mean, in units of the mean cost of a step of the last round."""
 
+MOST_ROUNDS = 15
 _CENTRES = 12
-_ROUNDS = 10
 _SAMPLED = 256
+_SETTLED = 1e-3
+_LEAST_SPEED = 1e-6  # of the straight line's: a warp has to rise to be inverted
 
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
-    """Warps of m sequences that agree.
+    """Warps of m sequences to their mean.
 
     Parameters
     ----------
     knots : ndarray, shape (m, t)
-        Shares of each sequence at even points of the common time line, never falling.
+        Shares of each sequence at even points of the common time line, strictly increasing.
+    mean : ndarray, shape (t, d)
+        At each of them the mean of the frames that are matched to it.
     objective : tuple of float
-        Mean cost of a step between the sequences and their mean, round by round.
+        Mean cost of a step, extras included, round by round.
+    converged : bool
+        Whether the mean cost of a step had settled.
     """
 
     knots: Float64Array
+    mean: Float64Array
     objective: tuple[float, ...]
+    converged: bool
 
 
 def agree(
-    sequences: Sequence[FloatArray],
+    sequences: Sequence[Float64Array],
     metric: str,
     *,
-    rounds: int = _ROUNDS,
-    penalty: float = PENALTY,
+    rounds: int = MOST_ROUNDS,
+    residue: float = RESIDUE,
     progress: Progress = runtime.silent,
 ) -> Consensus:
-    """Align sequences of the same columns.
+    """Align m >= 2 sequences of the same columns to what they have in common.
 
     Parameters
     ----------
-    sequences : sequence of m >= 2 ndarray, shape (n_i, d)
+    sequences : sequence of m ndarray, shape (n_i, d)
     metric : str
     rounds : int
-        Against the mean, at most; it ends where these no longer come nearer to it.
-    penalty : float
+        Against the mean, at most.
+    residue : float
+        See `RESIDUE`; 0: plain barycentre averaging, from the consensus.
     progress : Progress
         Told the sequences aligned; may raise to stop.
     """
-    length = max(len(x) for x in sequences)
-    even = [_resampled(np.asarray(x, dtype=np.float64), length) for x in sequences]
-    extra = penalty * _mean_cost(even, metric)
-    positions = _median_of_stars(even, metric, extra, progress)
-    best, history = positions, []
-    for _ in range(rounds):
-        mean = np.mean([_at(x, p) for x, p in zip(even, positions, strict=True)], axis=0)
-        found = [dtw(mean, x, metric=metric, penalty=extra) for x in even]
-        cost = sum(w.cost.total + w.cost.penalty for w in found) / sum(len(w.frames) for w in found)
-        if history and cost >= history[-1] * (1 - 1e-4):
+    even = brought_even(sequences)
+    mean_cost = _mean_cost(even, metric)
+    positions = _median_of_stars(even, metric, PENALTY * mean_cost, progress)
+    mean = np.mean([_at(x, p) for x, p in zip(even, positions, strict=True)], axis=0)
+    return around(even, metric, mean, PENALTY * mean_cost, rounds, residue, progress)
+
+
+def around(
+    even: Sequence[Float64Array],
+    metric: str,
+    mean: Float64Array,
+    penalty: float,
+    rounds: int,
+    residue: float,
+    progress: Progress = runtime.silent,
+) -> Consensus:
+    """Align sequences (t, d) to a mean (t, d), and it to them, until the mean cost settles."""
+    objective: list[float] = []
+    last, converged = np.inf, False
+    for done in range(rounds):
+        progress("rounds", done, rounds)
+        found = [dtw(mean, x, metric=metric, penalty=penalty) for x in even]
+        steps = sum(len(w.frames) for w in found)
+        cost = sum(w.cost.total for w in found) / steps
+        objective.append(cost + sum(w.cost.penalty for w in found) / steps)
+        mean = _matched_mean(mean, even, found)
+        converged = abs(cost - last) <= _SETTLED * last
+        if converged or cost == 0.0:
             break
-        history.append(cost)
-        positions = _in_gauge(np.stack([_map(w.frames, length) for w in found]))
-        best = positions
-    return Consensus(best / (length - 1), tuple(history))
+        last, penalty = cost, residue * cost
+    positions = np.stack([_map(w.frames, len(mean)) for w in found])
+    return Consensus(_knots(positions), mean, tuple(objective), converged)
 
 
-def _resampled(x: Float64Array, length: int) -> Float64Array:
-    return _at(x, np.linspace(0.0, len(x) - 1.0, length))
+def brought_even(sequences: Sequence[Float64Array]) -> list[Float64Array]:
+    """Return sequences resampled to the frames of the longest one."""
+    longest = max(len(x) for x in sequences)
+    return [_at(x, np.linspace(0.0, len(x) - 1.0, longest)) for x in sequences]
 
 
 def _at(x: Float64Array, positions: Float64Array) -> Float64Array:
@@ -94,7 +127,7 @@ def _at(x: Float64Array, positions: Float64Array) -> Float64Array:
 
 
 def _mean_cost(even: Sequence[Float64Array], metric: str) -> float:
-    """Return the mean cost of frames of neighbours, picked evenly."""
+    """Return the mean cost of a frame of a sequence and any of the one before, picked evenly."""
     picks = np.unique(np.linspace(0, len(even[0]) - 1, _SAMPLED).astype(np.int64))
     pairs = [(even[k - 1], even[k]) for k in range(min(len(even), _CENTRES))]
     return float(np.mean([local_costs(x[picks], y[picks], metric).mean() for x, y in pairs]))
@@ -106,43 +139,51 @@ def _map(path: IntArray, length: int) -> Float64Array:
     return np.interp(np.arange(length), knots[:, 0], knots[:, 1])
 
 
+def _matched_mean(
+    mean: Float64Array, even: Sequence[Float64Array], found: Sequence[Warp]
+) -> Float64Array:
+    """Return at each frame of the mean that of all frames that paths match to it."""
+    sums, counts = np.zeros_like(mean), np.zeros(len(mean))
+    for x, warp in zip(even, found, strict=True):
+        at, own = warp.frames.T
+        starts = np.flatnonzero(np.diff(at, prepend=-1))
+        sums += np.add.reduceat(x[own], starts, axis=0)
+        counts += np.diff(starts, append=len(at))
+    return sums / counts[:, np.newaxis]
+
+
+def _knots(positions: Float64Array) -> Float64Array:
+    """Return frames (m, t), none falling, as shares that rise everywhere."""
+    length = positions.shape[1]
+    lifted = positions / (length - 1) * (1.0 - _LEAST_SPEED)
+    return np.asarray(lifted + np.linspace(0.0, _LEAST_SPEED, length))
+
+
 def _median_of_stars(
     even: Sequence[Float64Array], metric: str, penalty: float, progress: Progress
 ) -> Float64Array:
-    """Return frames (m, t) of each sequence, on the time line of the best centre, in gauge."""
+    """Return the frames (m, t) of all sequences at each frame of one that agrees best.
+
+    The place of sequence j at a frame of centre c is the median over the centres k of what the
+    path from c to k and that from k to j say.
+    """
     m, length = len(even), len(even[0])
-    centres = np.unique(np.linspace(0, m - 1, min(m, _CENTRES)).astype(np.int64))
-    maps: dict[tuple[int, int], Float64Array] = {}
+    centres = np.unique(np.linspace(0, m - 1, min(m, _CENTRES)).astype(np.int64)).tolist()
+    maps = {(c, c): np.arange(length, dtype=np.float64) for c in centres}
     for done, c in enumerate(centres):
         progress("comparing pairs", done, len(centres))
-        maps[c, c] = np.arange(length, dtype=np.float64)
-        for j in range(m):
-            if (c, j) not in maps:
-                path = dtw(even[c], even[j], metric=metric, penalty=penalty).frames
-                maps[c, j] = _map(path, length)
-                if j in centres:
-                    maps[j, c] = _map(path[:, ::-1], length)
+        for j in (j for j in range(m) if (c, j) not in maps):
+            path = dtw(even[c], even[j], metric=metric, penalty=penalty).frames
+            maps[c, j], maps[j, c] = _map(path, length), _map(path[:, ::-1], length)
 
-    def by_way_of(c: int, k: int, j: int) -> Float64Array:
-        return np.interp(maps[c, k], np.arange(length), maps[k, j])
+    def star(c: int) -> Float64Array:
+        steps = np.arange(length)
+        ways = [[np.interp(maps[c, k], steps, maps[k, j]) for k in centres] for j in range(m)]
+        return np.asarray(np.median(ways, axis=1))
 
-    stars = [
-        np.stack(
-            [np.median([by_way_of(c, k, j) for k in centres], axis=0) for j in range(m)]
-        )
-        for c in centres
-    ]
-    apart = [
-        np.mean([np.abs(star[j] - maps[c, j]).mean() for j in range(m)])
-        for c, star in zip(centres, stars, strict=True)
-    ]
-    return _in_gauge(stars[int(np.argmin(apart))])
+    def doubt(c: int) -> float:
+        direct = np.stack([maps[c, j] for j in range(m)])
+        return float(np.abs(stars[c] - direct).mean())
 
-
-def _in_gauge(positions: Float64Array) -> Float64Array:
-    """Return the warps (m, t) with a common time line on which their mean is straight."""
-    length = positions.shape[1]
-    rising = positions.mean(axis=0) + 1e-9 * np.arange(length)
-    return warps.resampled(
-        np.stack([p + 1e-9 * np.arange(length) for p in positions]), length - 1
-    ) if rising[-1] > 0 else positions
+    stars = {c: star(c) for c in centres}
+    return stars[min(centres, key=doubt)]

@@ -130,9 +130,9 @@ def align_jointly(
     ends : OpenEnds
         Whether sequences may be left unmatched before and after.
     leading : (int, int, int), optional
-        Take two sequences for noisy sensors, of which so many correlations count, stage by stage.
-        By default those that turn out to be noisy, or have many dimensions for their frames, are
-        taken for such, and how many count is found on held-out frames:
+        Take the sequences for noisy sensors, of which so many correlations count, stage by stage.
+        By default those that have many dimensions for their frames are taken for such, or two
+        that turn out to be noisy, and how many count is found on held-out frames:
         `mmalign_cli.align.schedule`.
     iterations : int
         Of L-BFGS a stage, at most.
@@ -154,13 +154,13 @@ def align_jointly(
         sequences = [[without_outliers(frames) for frames in take] for take in sequences]
     takes = lay_out(sequences)
     changed = Settings(robust=robust, ends=ends, iterations=iterations)
-    may_be_sensors = len(takes.tracks) == 2 and ends == CLOSED_ENDS
+    may_be_sensors = ends == CLOSED_ENDS
     with runtime.one_algebra_thread():
         if may_be_sensors and (leading is not None or is_chancy(takes)):
             return _of_sensors(sequences, leading, changed, progress)
         search = _Search(takes, _told(plan_for(takes), changed), progress)
         found = search.best(seed)
-        if may_be_sensors and is_noisy(_finished(takes, found, without_tails).correlations):
+        if may_be_sensors and len(takes.tracks) == 2 and is_noisy(_correlations(takes, found)):
             return _of_sensors(sequences, leading, changed, progress)
         return _finished(takes, search.to_the_end(found), without_tails)
 
@@ -177,10 +177,10 @@ def _of_sensors(
     changed: Settings,
     progress: Progress,
 ) -> Joint:
-    """Align two noisy sensors: their views, from their activity envelopes."""
+    """Align noisy sensors: their views, from their activity envelopes."""
     views = tuple(view_of(parts) for parts in zip(*sequences, strict=True))
     takes = lay_out([[v(part) for v, part in zip(views, take, strict=True)] for take in sequences])
-    pool = envelope_starts(sequences)
+    pool = _envelope_stars(sequences)
     if leading is None and is_scarce(takes):
         kept = Climb(pool[0], converged=True)
         return replace(_finished(takes, _Found(kept, 1), _as_they_are), views=views, leading=0)
@@ -192,16 +192,33 @@ def _of_sensors(
     return replace(found, views=views, leading=leading[-1])
 
 
+def _envelope_stars(sequences: Sequence[Sequence[FloatArray]]) -> list[Float64Array]:
+    """Return warps by the envelopes of each sensor and the first, composed on the first."""
+    m = len(sequences[0])
+    pools = [envelope_starts([(take[0], take[j]) for take in sequences]) for j in range(1, m)]
+    if m == 2:
+        return pools[0]
+    return [
+        starts.stars({(0, j): pair for j, pair in enumerate(pairs, 1)}, m, 0)
+        for pairs in zip(*pools, strict=True)
+    ]
+
+
 def _gains_along(takes: Takes, knots: Float64Array) -> Float64Array:
-    """Return the held-out gain of each canonical correlation along warps of two sequences."""
+    """Return the held-out gain of each canonical correlation along warps."""
     samples = takes.along(knots)
     sets = [samples.values[:, block] for block in samples.blocks]
     steps = np.arange(len(samples.values))
-    return held_out_gains(folds_of(sets, np.column_stack([steps, steps])), _SENSOR_RIDGE)
+    return held_out_gains(folds_of(sets, np.column_stack([steps] * len(sets))), _SENSOR_RIDGE)
 
 
 def _as_they_are(samples: Samples, _ridge: float) -> Samples:
     return samples
+
+
+def _correlations(takes: Takes, found: _Found) -> Float64Array:
+    samples = takes.along(found.climb.knots)
+    return cca(of_samples(without_tails(samples, _RIDGE), _RIDGE)).correlations
 
 
 def _finished(takes: Takes, found: _Found, weighed: Callable[[Samples, float], Samples]) -> Joint:
