@@ -295,9 +295,13 @@ def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
     second = held.covariance + np.outer(apart, apart)
     blocks, m = held.blocks, len(held.dims)
     gains = np.zeros(len(fit.correlations))
+    units = [
+        _in_units(f.weights, rest.covariance[b, b])
+        for f, b in zip(fit.maps, blocks, strict=True)
+    ]
     for i in range(m):
         for j in range(i + 1, m):
-            u, v = fit.maps[i].weights, fit.maps[j].weights
+            u, v = units[i], units[j]
             a, b = blocks[i], blocks[j]
             aa, bb = _diagonal(u, second[a, a], u), _diagonal(v, second[b, b], v)
             ab = _diagonal(u, second[a, b], v)
@@ -305,6 +309,12 @@ def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
             left = 1.0 - rho**2
             gains += -0.5 * np.log(left) - (rho**2 * (aa + bb) - 2 * rho * ab) / (2 * left)
     return gains / (m * (m - 1) / 2)
+
+
+def _in_units(weights: Float64Array, covariance: Float64Array) -> Float64Array:
+    """Return weights under which each variate has variance 1: of three and more sets, they differ."""
+    size = _diagonal(weights, covariance, weights)
+    return np.asarray(weights / np.sqrt(np.where(size > 0, size, 1.0)))
 
 
 def _diagonal(u: Float64Array, middle: Float64Array, v: Float64Array) -> Float64Array:

@@ -165,6 +165,11 @@ def align_jointly(
         return _finished(takes, search.to_the_end(found), without_tails)
 
 
+def pair_warp(takes: Takes, settings: Settings) -> Climb:
+    """Return the best climb of two sequences, from all starts."""
+    return _Search(takes, _told(plan_for(takes), settings), runtime.silent).best(0).climb
+
+
 def _told(plan: Plan, changed: Settings) -> Plan:
     """Return a plan with what the caller may change."""
     told = {name: getattr(changed, name) for name in ("robust", "ends", "iterations")}

@@ -1,0 +1,293 @@
+"""Any number of sequences by the joint aligner: which of its roads, and one result for all.
+
+Up to four sequences climb their total correlation together; more of them, each against what the
+others share (`mmalign_cli.align.template`). Sequences of one feature need no maps, and are laid on
+their mean (`mmalign_cli.align.consensus`). Sequences that merely have as many columns as one
+another may be either: then the road is taken whose warps hold more evidence on frames that the
+maps were not fitted to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mmalign_cli import runtime
+from mmalign_cli.align import starts, warps
+from mmalign_cli.align.cca import Canonical, along, cca, folds_of, held_out_gains
+from mmalign_cli.align.climb import MOST_ITERATIONS, Climb, Settings, Stage
+from mmalign_cli.align.consensus import MOST_ROUNDS, RESIDUE, Consensus, agree
+from mmalign_cli.align.correlation import Linear
+from mmalign_cli.align.family import checked, same
+from mmalign_cli.align.joint import Joint, align_jointly, pair_warp
+from mmalign_cli.align.outliers import without_outliers
+from mmalign_cli.align.schedule import plan_for
+from mmalign_cli.align.takes import Takes, lay_out
+from mmalign_cli.align.template import against, refine, relative, shared_along
+from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
+from mmalign_cli.model import Float64Array, FloatArray, IntArray
+from mmalign_cli.runtime import Progress
+
+TOTAL_CORRELATION = "total correlation"
+SENSORS = "sensors"
+TEMPLATE = "template"
+CONSENSUS = "consensus"
+
+_MOST_AT_ONCE = 4
+_PIECES = (24, 24, 36, 36, 36)
+_RIDGES = (1e-4, 1e-4, 1e-4, 1e-4, 1e-5)
+_FAR_BEHIND = 1.0
+_RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the joint aligner of many sequences is told.
+
+    Parameters
+    ----------
+    dims : float or None
+        Dimensions in which frames are compared; the warps themselves use all. Below 1, or None:
+        those that hold evidence on held-out stretches.
+    robust : bool
+        Single frames may be far off.
+    ends : OpenEnds
+    iterations : int
+        L-BFGS iterations a stage, at most.
+    seed : int
+        Of random starts.
+    """
+
+    dims: float | None = None
+    robust: bool = False
+    ends: OpenEnds = CLOSED_ENDS
+    iterations: int = MOST_ITERATIONS
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """An alignment of m sequences by continuous warps.
+
+    Parameters
+    ----------
+    road : str
+        `TOTAL_CORRELATION`, `SENSORS`, `TEMPLATE` or `CONSENSUS`.
+    line : ndarray, shape (k, m)
+        Fractional frames of each sequence at even points of the common time line, strictly
+        increasing: the warps.
+    path : ndarray, shape (n_steps, m)
+        The warps on whole frames; no step moves a sequence by more than one.
+    maps : tuple of m Linear
+        From frames to where they are compared: the same for all by consensus.
+    correlations : ndarray, shape (d,), or None
+        Mean correlation of two sequences' coordinates there, decreasing; None by consensus.
+    gains : ndarray, shape (k,)
+        Nats a step that each canonical dimension gains on held-out stretches of the path.
+    objective : tuple of float
+        After each stage, or each round.
+    starts : int
+        How many were compared.
+    start : str
+        Which of them won.
+    converged : bool
+    """
+
+    road: str
+    line: Float64Array
+    path: IntArray
+    maps: tuple[Linear, ...]
+    correlations: Float64Array | None
+    gains: Float64Array
+    objective: tuple[float, ...]
+    starts: int
+    start: str
+    converged: bool
+
+    @property
+    def evidence(self) -> float:
+        """Nats a step on held-out stretches, in the best number of dimensions."""
+        return float(np.cumsum(self.gains).max(initial=0.0))
+
+
+def align_together(
+    sequences: Sequence[FloatArray],
+    ask: Ask,
+    *,
+    metric: str | None = None,
+    mapped: bool = True,
+    progress: Progress = runtime.silent,
+) -> Together:
+    """Align two or more sequences.
+
+    Parameters
+    ----------
+    sequences : sequence of m ndarray, shape (n_i, d_i)
+    ask : Ask
+    metric : str, optional
+        Of sequences that can be compared as they are.
+    mapped : bool
+        Whether linear maps may be needed; else `metric` is enough.
+    progress : Progress
+        Told what is done; may raise to stop.
+
+    Raises
+    ------
+    InputError
+        If a sequence is too short, or does not vary.
+    """
+    parts = checked(sequences, "gtw")
+    if ask.robust:
+        parts = [without_outliers(x) for x in parts]
+    with runtime.one_algebra_thread():
+        found = []
+        if metric is not None and ask.ends == CLOSED_ENDS:
+            found.append(by_consensus(parts, ask, metric, RESIDUE, progress))
+        if mapped or not found:
+            found.append(_by_maps(parts, ask, progress))
+        return max(found, key=lambda one: one.evidence)
+
+
+def by_consensus(
+    parts: Sequence[Float64Array], ask: Ask, metric: str, residue: float, progress: Progress
+) -> Together:
+    """Align sequences of the same columns on their mean: `residue` as in `consensus.agree`."""
+    rounds = min(ask.iterations, MOST_ROUNDS)
+    found: Consensus = agree(parts, metric, rounds=rounds, residue=residue, progress=progress)
+    lengths = np.array([len(x) for x in parts])
+    path = warps.to_path(found.knots, lengths)
+    return Together(
+        CONSENSUS,
+        (found.knots * (lengths[:, np.newaxis] - 1)).T,
+        path,
+        tuple(same(x.shape[1]) for x in parts),
+        None,
+        _gains(parts, path),
+        found.objective,
+        1,
+        "consensus of pairs",
+        found.converged,
+    )
+
+
+def _gains(parts: Sequence[Float64Array], path: IntArray) -> Float64Array:
+    return held_out_gains(folds_of(parts, path), _RIDGE)
+
+
+def _by_maps(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Together:
+    """Align sequences whose maps have to be learned."""
+    if len(parts) > _MOST_AT_ONCE and ask.ends == CLOSED_ENDS:
+        return _by_template(parts, ask, progress)
+    found = align_jointly(
+        [parts], robust=ask.robust, ends=ask.ends, iterations=ask.iterations, seed=ask.seed,
+        progress=progress,
+    )  # fmt: skip
+    path = found.paths[0]
+    sensors = found.views is not None
+    # The maps of views are of what was computed of the frames: here they are of the frames.
+    maps = _maps_along(parts, path) if sensors else Canonical(found.projections, found.correlations)
+    gains = _gains(parts, path)
+    maps = maps.leading(_dims(ask.dims, gains, len(maps.correlations)))
+    return Together(
+        SENSORS if sensors else TOTAL_CORRELATION,
+        found.frames(0),
+        path,
+        maps.maps,
+        maps.correlations,
+        gains,
+        found.objective,
+        found.starts,
+        str(found.chosen_start),
+        found.converged,
+    )
+
+
+def _maps_along(parts: Sequence[Float64Array], path: IntArray) -> Canonical:
+    scarce = any(len(x) < 10 * x.shape[1] for x in parts)
+    return cca(along(parts, path), 0.05 if scarce else 0.0)
+
+
+def _dims(asked: float | None, gains: Float64Array, most: int) -> int:
+    """Return the dimensions in which frames are compared."""
+    if asked is None or asked < 1:
+        return min(int(np.argmax(np.cumsum(gains))) + 1 if len(gains) else most, most)
+    return min(int(asked), most)
+
+
+def _by_template(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Together:
+    """Align many sequences: each to a centre, then each to what the others share."""
+    takes = lay_out([parts])
+    plan = plan_for(takes)
+    settings = replace(
+        plan.settings, robust=ask.robust, ends=ask.ends, iterations=ask.iterations
+    )
+    finer = plan.last[0].pieces / _PIECES[0]
+    stages = [
+        Stage(round(pieces * finer), ridge, tolerance=1e-5, iterations=100)
+        for pieces, ridge in zip(_PIECES, _RIDGES, strict=True)
+    ]
+    knots = _star(takes, settings, progress)
+    objective = []
+    for number, stage in enumerate(stages):
+        refined = refine(takes, knots, stage, settings, progress)
+        knots = refined.knots
+        objective.append(float(refined.values.mean()))
+        if number == 0:
+            knots = _rescued(takes, knots, refined.values, settings, progress)
+    shared = shared_along(takes, knots)
+    lengths = takes.lengths(0)
+    path = warps.to_path(knots, lengths)
+    gains = _gains(parts, path)
+    maps = tuple(f.after(t.white) for f, t in zip(shared.maps, takes.tracks, strict=True))
+    found = Canonical(maps, shared.correlations)
+    found = found.leading(_dims(ask.dims, gains, len(found.correlations)))
+    return Together(
+        TEMPLATE,
+        (knots * (lengths[:, np.newaxis] - 1)).T,
+        path,
+        found.maps,
+        found.correlations,
+        gains,
+        tuple(objective),
+        1,
+        "star",
+        True,
+    )
+
+
+def _star(takes: Takes, settings: Settings, progress: Progress) -> Float64Array:
+    """Return the warps (m, K + 1) of all sequences, each by its alignment with a centre.
+
+    The centre is the sequence of the median length: it loses least.
+    """
+    m = len(takes.tracks)
+    centre = int(np.argsort(takes.lengths(0), kind="stable")[m // 2])
+    pairs = {}
+    others = [j for j in range(m) if j != centre]
+    for done, j in enumerate(others):
+        progress("comparing with a centre", done, len(others))
+        i, k = sorted((centre, j))
+        pairs[i, k] = pair_warp(takes.pair(i, k), settings).knots
+    return np.asarray(starts.stars(pairs, m, centre)[0])
+
+
+def _rescued(
+    takes: Takes,
+    knots: Float64Array,
+    values: Float64Array,
+    settings: Settings,
+    progress: Progress,
+) -> Float64Array:
+    """Return the warps, those anew that share far less with the others than is usual."""
+    shared = shared_along(takes, knots)
+    knots = knots.copy()
+    behind = np.flatnonzero(values < np.median(values) - _FAR_BEHIND)
+    for done, i in enumerate(behind):
+        progress("searching again", done, len(behind))
+        found: Climb = pair_warp(against(takes, shared, i), settings)
+        if found.penalized > values[i]:
+            line = relative(found.knots[0])
+            knots[i] = warps.positions(line, np.linspace(0.0, 1.0, knots.shape[1]))
+    return np.asarray(knots)
