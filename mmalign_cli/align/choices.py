@@ -15,6 +15,22 @@ DEFAULT_ALGORITHM = "joint"
 ALTERNATING_ALONE = ("init", "starts", "tol")
 """Options that mean nothing to the joint algorithm."""
 
+GTW_ALGORITHMS: Mapping[str, str] = {
+    "joint": "total correlation, or distance to the mean, over continuous warps",
+    "gtw": "the papers': warps from bases, by Gauss-Newton",
+    "pctw": "the papers': canonical variates to their mean, by DTW",
+    "pdtw": "the papers': streams of the same columns to their mean, by DTW",
+    "pddtw": "the papers': derivatives to their mean, by DTW",
+    "pimw": "the papers': streams bent smoothly towards their mean, by DTW",
+    "dba": "DTW barycentre averaging, from what all pairs agree on",
+}
+
+PAIR_STARTS = ("gtw", "pctw")
+"""Algorithms of many streams that also begin from the alignments of pairs."""
+
+BY_COLUMNS = ("pdtw", "pddtw", "pimw", "dba")
+"""Algorithms that compare columns as they are."""
+
 LEARNING_ALONE = (
     "algorithm", "dims", "regularization", "init", "starts", "max_iter", "tol", "robust", "strict"
 )  # fmt: skip

@@ -20,8 +20,8 @@ from mmalign_cli.align.cca import Canonical, along, cca, folds_of, held_out_gain
 from mmalign_cli.align.climb import MOST_ITERATIONS, Climb, Settings, Stage
 from mmalign_cli.align.consensus import MOST_ROUNDS, RESIDUE, Consensus, agree
 from mmalign_cli.align.correlation import Linear
-from mmalign_cli.align.family import checked, same
-from mmalign_cli.align.joint import Joint, align_jointly, pair_warp
+from mmalign_cli.align.family import Found, Start, checked, rounded, same
+from mmalign_cli.align.joint import align_jointly, pair_warp
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.schedule import plan_for
 from mmalign_cli.align.takes import Takes, lay_out
@@ -30,10 +30,9 @@ from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.model import Float64Array, FloatArray, IntArray
 from mmalign_cli.runtime import Progress
 
-TOTAL_CORRELATION = "total correlation"
-SENSORS = "sensors"
-TEMPLATE = "template"
-CONSENSUS = "consensus"
+TOTAL_CORRELATION, SENSORS = "total correlation", "sensors"
+TEMPLATE, CONSENSUS = "template", "consensus"
+ROADS = (TOTAL_CORRELATION, SENSORS, TEMPLATE, CONSENSUS)
 
 _MOST_AT_ONCE = 4
 _PIECES = (24, 24, 36, 36, 36)
@@ -74,12 +73,13 @@ class Together:
     Parameters
     ----------
     road : str
-        `TOTAL_CORRELATION`, `SENSORS`, `TEMPLATE` or `CONSENSUS`.
+        One of `ROADS`, or the papers' algorithm.
     line : ndarray, shape (k, m)
-        Fractional frames of each sequence at even points of the common time line, strictly
-        increasing: the warps.
+        Fractional frames of each sequence along the common time line, none falling: the warps, or
+        where there are none the path.
     path : ndarray, shape (n_steps, m)
-        The warps on whole frames; no step moves a sequence by more than one.
+        The warps on whole frames, no step moving a sequence by more than one; fractions of frames
+        by Generalized Time Warping.
     maps : tuple of m Linear
         From frames to where they are compared: the same for all by consensus.
     correlations : ndarray, shape (d,), or None
@@ -92,19 +92,26 @@ class Together:
         How many were compared.
     start : str
         Which of them won.
-    converged : bool
+    ending : str
+        ``converged``, ``max-iter``, ``cycle`` or ``joined``.
+    mean : ndarray, shape (k, d), or None
+        By consensus: the mean of the frames that are matched to each point of `line`.
+    weights : tuple of m ndarray, or None
+        Of the bases, by Generalized Time Warping.
     """
 
     road: str
     line: Float64Array
-    path: IntArray
+    path: IntArray | Float64Array
     maps: tuple[Linear, ...]
     correlations: Float64Array | None
     gains: Float64Array
     objective: tuple[float, ...]
     starts: int
     start: str
-    converged: bool
+    ending: str
+    mean: Float64Array | None = None
+    weights: tuple[Float64Array, ...] | None = None
 
     @property
     def evidence(self) -> float:
@@ -138,7 +145,7 @@ def align_together(
     InputError
         If a sequence is too short, or does not vary.
     """
-    parts = checked(sequences, "gtw")
+    parts = checked([np.asarray(x, dtype=np.float64) for x in sequences], "gtw")
     if ask.robust:
         parts = [without_outliers(x) for x in parts]
     with runtime.one_algebra_thread():
@@ -168,8 +175,39 @@ def by_consensus(
         found.objective,
         1,
         "consensus of pairs",
-        found.converged,
+        _ending(found.converged),
+        found.mean,
     )
+
+
+def _ending(converged: bool) -> str:
+    return "converged" if converged else "max-iter"
+
+
+def of_family(parts: Sequence[Float64Array], name: str, found: Found) -> Together:
+    """Return what one of the papers' algorithms found."""
+    whole = rounded(found.path).astype(np.int64)
+    path = found.path if found.weights is not None else whole
+    return Together(
+        name,
+        found.path,
+        path,
+        found.projections,
+        found.correlations,
+        _gains(parts, whole),
+        found.objective,
+        found.starts,
+        found.start,
+        found.ending,
+        weights=found.weights,
+    )
+
+
+def star_start(parts: Sequence[Float64Array], progress: Progress) -> Start:
+    """Return the path of all sequences by the joint alignment of each with a centre."""
+    takes = lay_out([parts])
+    knots = _star(takes, plan_for(takes).settings, progress)
+    return Start("pairs", (knots * (takes.lengths(0)[:, np.newaxis] - 1)).T)
 
 
 def _gains(parts: Sequence[Float64Array], path: IntArray) -> Float64Array:
@@ -200,7 +238,7 @@ def _by_maps(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Tog
         found.objective,
         found.starts,
         str(found.chosen_start),
-        found.converged,
+        _ending(found.converged),
     )
 
 
@@ -220,9 +258,7 @@ def _by_template(parts: Sequence[Float64Array], ask: Ask, progress: Progress) ->
     """Align many sequences: each to a centre, then each to what the others share."""
     takes = lay_out([parts])
     plan = plan_for(takes)
-    settings = replace(
-        plan.settings, robust=ask.robust, ends=ask.ends, iterations=ask.iterations
-    )
+    settings = replace(plan.settings, robust=ask.robust, ends=ask.ends, iterations=ask.iterations)
     finer = plan.last[0].pieces / _PIECES[0]
     stages = [
         Stage(round(pieces * finer), ridge, tolerance=1e-5, iterations=100)
@@ -253,7 +289,7 @@ def _by_template(parts: Sequence[Float64Array], ask: Ask, progress: Progress) ->
         tuple(objective),
         1,
         "star",
-        True,
+        "converged",
     )
 
 
@@ -283,7 +319,7 @@ def _rescued(
     """Return the warps, those anew that share far less with the others than is usual."""
     shared = shared_along(takes, knots)
     knots = knots.copy()
-    behind = np.flatnonzero(values < np.median(values) - _FAR_BEHIND)
+    behind = np.flatnonzero(values < np.median(values) - _FAR_BEHIND).tolist()
     for done, i in enumerate(behind):
         progress("searching again", done, len(behind))
         found: Climb = pair_warp(against(takes, shared, i), settings)

@@ -82,9 +82,19 @@ def _dims(context: click.Context, parameter: click.Parameter, text: str | None) 
     return value
 
 
-def _from_zero(
+dims_option = click.option(
+    "--dims",
+    metavar="D",
+    callback=_dims,
+    help="Dimensions of the common space, or a share of the correlation below 1 "
+    "[chosen on held-out frames].",
+)
+
+
+def from_zero(
     context: click.Context, parameter: click.Parameter, value: float | None
 ) -> float | None:
+    """Refuse what is not a finite number from 0 up."""
     if value is not None and not (math.isfinite(value) and value >= 0):
         raise UsageError(parameter.opts[-1], f"{value} is not a finite number from 0 up")
     return value
@@ -112,18 +122,12 @@ def _from_zero(
     callback=_named,
     help=f"How it is found: {listing(ALGORITHMS)} [{DEFAULT_ALGORITHM}].",
 )
-@click.option(
-    "--dims",
-    metavar="D",
-    callback=_dims,
-    help="Dimensions of the common space, or a share of the correlation below 1 "
-    "[chosen on held-out frames].",
-)
+@dims_option
 @click.option(
     "--regularization",
     type=float,
     metavar="R",
-    callback=_from_zero,
+    callback=from_zero,
     help="Ridge, relative to each stream's mean variance [0; 0.05 with few frames].",
 )
 @click.option(
@@ -146,7 +150,7 @@ def _from_zero(
     type=float,
     metavar="T",
     default=0.01,
-    callback=_from_zero,
+    callback=from_zero,
     help="Frames that the path may still move in the last round [0.01].",
 )
 @click.option(

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dtw": ("mmalign_cli.commands.dtw:dtw", "Dynamic Time Warping of two streams."),
     "evaluate": ("mmalign_cli.commands.evaluate:evaluate", "Errors against a known answer."),
     "features": ("mmalign_cli.commands.features:features", "Write the features of a stream."),
+    "gtw": ("mmalign_cli.commands.gtw:gtw", "Generalized Time Warping: any number of streams."),
     "info": ("mmalign_cli.commands.info:info", "What a stream or an alignment holds."),
     "plot": ("mmalign_cli.commands.plot:plot", "A picture of an alignment."),
     "sync": ("mmalign_cli.commands.sync:sync", "Two recordings of one event: what is off, fixed."),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
 
 from mmalign_cli.align.dtw import Warp
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import StepPattern
+from mmalign_cli.align.warps import OpenEnds
 from mmalign_cli.align.windows import Window
 from mmalign_cli.errors import MmalignError
-from mmalign_cli.model import IntArray
+from mmalign_cli.model import Cost, Float64Array, IntArray
+
+_HALF = 0.5 + 1e-6
+_ROUNDING = 1e-9
 
 
 def verify_warp(
@@ -61,6 +68,47 @@ def verify_warp(
     total = warp.cost.total + warp.cost.penalty
     agree = abs(warp.programme_total - total) <= warp.precision * max(abs(total), 1e-300)
     _require(agree, f"cost along the path {total!r}, by the programme {warp.programme_total!r}")
+
+
+def verify_group(
+    path: IntArray | Float64Array,
+    frames: Sequence[int],
+    ends: OpenEnds,
+    cost: Cost,
+    compared: Sequence[Float64Array],
+    metric: str,
+) -> None:
+    """Check the path of many streams, and that its cost is what it says.
+
+    Parameters
+    ----------
+    path : ndarray, shape (n_steps, m)
+        Whole frames, of which no step may leave one out, or fractions.
+    frames : sequence of int
+        Of each stream.
+    ends : OpenEnds
+    cost : Cost
+    compared : sequence of m ndarray, shape (n_i, d)
+    metric : str
+        Recomputed here for the square of the distance alone.
+
+    Raises
+    ------
+    MmalignError
+        A fault of mmalign itself, exit code 1.
+    """
+    last = np.asarray(frames) - 1
+    _require(ends.begin or bool((path[0] < _HALF).all()), "the path does not start at the first")
+    _require(ends.end or bool((path[-1] > last - _HALF).all()), "the path does not end at the last")
+    _require(bool((path >= 0).all() and (path <= last).all()), "the path leaves the streams")
+    moves = np.diff(path, axis=0)
+    if path.dtype == np.int64:
+        _require(bool((moves <= 1).all()), "the path leaves frames out")
+        if metric == "sqeuclidean":
+            steps = [x[p] for x, p in zip(compared, path.T, strict=True)]
+            total = sum(float(((a - b) ** 2).sum()) for a, b in combinations(steps, 2))
+            agree = abs(total - cost.total) <= _ROUNDING * max(total, 1e-300)
+            _require(agree, f"cost along the path {total!r}, as told {cost.total!r}")
 
 
 def _require(condition: bool, what: str) -> None:
