@@ -271,7 +271,7 @@ def write_alignment(
 
 
 def draw(outputs: Outputs, target: str, alignment: Alignment, streams: list[Stream]) -> None:
-    """Draw the first two streams of an alignment."""
+    """Draw an alignment."""
     from mmalign_cli.align.dtw import local_costs
     from mmalign_cli.write.plot import sampled_frames, write_plot
 

@@ -23,6 +23,7 @@ MATRIX_SIDE = 900
 _STRIP_COLUMNS = 1200
 _LINES_UP_TO = 6
 _MARKS = 12
+_MOST_ROWS = 6
 _LONGEST_LABEL = 44
 _PATH_COLOUR, _MARK_COLOUR = "#ff5a36", "#ff5a36"
 _LINE_COLOURS = ("#1f4e79", "#2a9d8f", "#e9a23b", "#8e5ea2", "#6b705c", "#c44536")
@@ -56,7 +57,7 @@ def write_plot(
     streams: list[Stream],
     local: Float64Array,
 ) -> None:
-    """Draw the first two streams of an alignment.
+    """Draw an alignment: of many streams the matrix of the first two, and the first six themselves.
 
     Parameters
     ----------
@@ -96,12 +97,14 @@ def _draw(figure: Figure, alignment: Alignment, streams: list[Stream], local: Fl
     parts: Any = figure.subfigures(1, 2, width_ratios=(1.0, 1.15))
     left, right = parts
     _draw_matrix(left, alignment, streams, local)
-    _draw_strips(right, alignment, streams)
+    (_draw_strips if len(streams) == 2 else _draw_many)(right, alignment, streams)
     figure.suptitle(_title(alignment), fontsize=10.5)
 
 
 def _title(alignment: Alignment) -> str:
-    names = " and ".join(_label(s.name) for s in alignment.streams[:2])
+    more = len(alignment.streams) - 2
+    names = (", " if more else " and ").join(_label(s.name) for s in alignment.streams[:2])
+    names += f" and {more} more" if more else ""
     parameters = alignment.parameters
     how = ", ".join(str(parameters[k]) for k in ("metric", "step") if k in parameters)
     return f"{names}   ·   {alignment.method} ({how})   ·   mean cost {alignment.cost.mean:.4g}"
@@ -173,6 +176,25 @@ def _draw_strips(figure: Any, alignment: Alignment, streams: list[Stream]) -> No
         min(_edges(reference)[0], _edges(query)[0]), max(_edges(reference)[1], _edges(query)[1])
     )
     axes[2].set_xlabel(f"seconds; lines mark {_MARKS} matching times")
+
+
+def _draw_many(figure: Any, alignment: Alignment, streams: list[Stream]) -> None:
+    """Draw each stream on its own clock, and beside it on the reference's."""
+    shown = streams[:_MOST_ROWS]
+    axes = figure.subplots(len(shown), 2, sharex="col", squeeze=False)
+    matching = _path_seconds(alignment)[0]
+    marks = np.linspace(matching[0], matching[-1], _MARKS + 2)[1:-1]
+    for k, (row, stream) in enumerate(zip(axes, shown, strict=True)):
+        to_reference = alignment.time_maps[k - 1] if k else None
+        there = marks if to_reference is None else to_reference.inverse()(marks)
+        after = stream.times if to_reference is None else to_reference(stream.times)
+        for ax, times, at in zip(row, (stream.times, after), (there, marks), strict=True):
+            _strip(ax, stream, times)
+            ax.vlines(at, 0, 1, transform=ax.get_xaxis_transform(), color=_MARK_COLOUR, lw=0.9)
+        row[0].set_title(_label(stream.name), loc="left", fontsize=9)
+    left = len(streams) - len(shown)
+    axes[-1, 0].set_xlabel("before (s)" if not left else f"before (s); {left} more not shown")
+    axes[-1, 1].set_xlabel(f"after (s); lines mark {_MARKS} matching times")
 
 
 def _strip(ax: Axes, stream: Stream, times_s: Float64Array, upright: bool = False) -> None:
