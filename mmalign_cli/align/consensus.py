@@ -44,8 +44,8 @@ class Consensus:
     ----------
     knots : ndarray, shape (m, t)
         Shares of each sequence at even points of the common time line, strictly increasing.
-    mean : ndarray, shape (t, d)
-        At each of them the mean of the frames that are matched to it.
+    paths : tuple of m ndarray, shape (n_steps, 2)
+        Of the mean and each sequence, the latter resampled to t frames.
     objective : tuple of float
         Mean cost of a step, extras included, round by round.
     converged : bool
@@ -53,9 +53,13 @@ class Consensus:
     """
 
     knots: Float64Array
-    mean: Float64Array
+    paths: tuple[IntArray, ...]
     objective: tuple[float, ...]
     converged: bool
+
+    def average(self, sequences: Sequence[Float64Array]) -> Float64Array:
+        """Return the mean (t, d) of the frames (n_i, d) matched at each point of the time line."""
+        return _matched_mean(self.knots.shape[1], brought_even(sequences), self.paths)
 
 
 def agree(
@@ -63,7 +67,6 @@ def agree(
     metric: str,
     *,
     rounds: int = MOST_ROUNDS,
-    residue: float = RESIDUE,
     progress: Progress = runtime.silent,
 ) -> Consensus:
     """Align m >= 2 sequences of the same columns to what they have in common.
@@ -74,43 +77,78 @@ def agree(
     metric : str
     rounds : int
         Against the mean, at most.
-    residue : float
-        See `RESIDUE`; 0: plain barycentre averaging, from the consensus.
     progress : Progress
         Told the sequences aligned; may raise to stop.
     """
     even = brought_even(sequences)
-    mean_cost = _mean_cost(even, metric)
-    positions = _median_of_stars(even, metric, PENALTY * mean_cost, progress)
+    penalty = PENALTY * _mean_cost(even, metric)
+    positions = _median_of_stars(even, metric, penalty, progress)
     mean = np.mean([_at(x, p) for x, p in zip(even, positions, strict=True)], axis=0)
-    return around(even, metric, mean, PENALTY * mean_cost, rounds, residue, progress)
+    return _around(even, mean, metric, (penalty, RESIDUE), rounds, progress)
 
 
-def around(
-    even: Sequence[Float64Array],
+def averaged(
+    sequences: Sequence[Float64Array],
+    begun: Consensus,
     metric: str,
-    mean: Float64Array,
-    penalty: float,
-    rounds: int,
-    residue: float,
+    *,
+    rounds: int = MOST_ROUNDS,
     progress: Progress = runtime.silent,
 ) -> Consensus:
-    """Align sequences (t, d) to a mean (t, d), and it to them, until the mean cost settles."""
+    """Return DTW barycentre averaging, no step costing extra, from warps found before.
+
+    Parameters
+    ----------
+    sequences : sequence of m ndarray, shape (n_i, d)
+    begun : Consensus
+        Of the same sequences.
+    metric, rounds, progress
+        As in `agree`.
+    """
+    even = brought_even(sequences)
+    return _around(even, begun.average(sequences), metric, (0.0, 0.0), rounds, progress)
+
+
+def _around(
+    even: Sequence[Float64Array],
+    mean: Float64Array,
+    metric: str,
+    extras: tuple[float, float],
+    rounds: int,
+    progress: Progress,
+) -> Consensus:
+    """Align sequences (t, d) to a mean (t, d), and it to them, until the mean cost settles.
+
+    The extras are what a step that is not diagonal costs in the first round, and in later ones in
+    units of the mean cost of a step.
+    """
+    penalty, residue = extras
     objective: list[float] = []
-    last, converged = np.inf, False
+    last, converged = 0.0, False
     for done in range(rounds):
         progress("rounds", done, rounds)
         found = [dtw(mean, x, metric=metric, penalty=penalty) for x in even]
-        steps = sum(len(w.frames) for w in found)
+        paths = tuple(w.frames for w in found)
+        steps = sum(map(len, paths))
         cost = sum(w.cost.total for w in found) / steps
         objective.append(cost + sum(w.cost.penalty for w in found) / steps)
-        mean = _matched_mean(mean, even, found)
-        converged = abs(cost - last) <= _SETTLED * last
-        if converged or cost == 0.0:
+        converged = abs(cost - last) <= _SETTLED * cost
+        if converged:
             break
+        mean = _matched_mean(len(mean), even, paths)
         last, penalty = cost, residue * cost
-    positions = np.stack([_map(w.frames, len(mean)) for w in found])
-    return Consensus(_knots(positions), mean, tuple(objective), converged)
+    positions = np.stack([_map(path, len(mean)) for path in paths])
+    return Consensus(_knots(positions), paths, tuple(objective), converged)
+
+
+def shape_of(frames: Float64Array) -> Float64Array:
+    """Return columns and their derivatives (n, 2 d), each with mean 0 and variance 1.
+
+    What two recordings of one thing share beyond level and gain is how their curves bend.
+    """
+    both = np.hstack([frames, np.gradient(frames, axis=0)])
+    deviation = both.std(axis=0)
+    return np.asarray((both - both.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0))
 
 
 def brought_even(sequences: Sequence[Float64Array]) -> list[Float64Array]:
@@ -140,16 +178,15 @@ def _map(path: IntArray, length: int) -> Float64Array:
 
 
 def _matched_mean(
-    mean: Float64Array, even: Sequence[Float64Array], found: Sequence[Warp]
+    length: int, even: Sequence[Float64Array], paths: Sequence[IntArray]
 ) -> Float64Array:
-    """Return at each frame of the mean that of all frames that paths match to it."""
-    sums, counts = np.zeros_like(mean), np.zeros(len(mean))
-    for x, warp in zip(even, found, strict=True):
-        at, own = warp.frames.T
+    """Return at each of `length` frames the mean of all frames that paths match to it."""
+    sums, counts = np.zeros((length, even[0].shape[1])), np.zeros((length, 1))
+    for x, (at, own) in zip(even, (path.T for path in paths), strict=True):
         starts = np.flatnonzero(np.diff(at, prepend=-1))
         sums += np.add.reduceat(x[own], starts, axis=0)
-        counts += np.diff(starts, append=len(at))
-    return sums / counts[:, np.newaxis]
+        counts[:, 0] += np.diff(starts, append=len(at))
+    return np.asarray(sums / counts)
 
 
 def _knots(positions: Float64Array) -> Float64Array:

@@ -18,7 +18,7 @@ from mmalign_cli import runtime
 from mmalign_cli.align import starts, warps
 from mmalign_cli.align.cca import Canonical, along, cca, folds_of, held_out_gains
 from mmalign_cli.align.climb import MOST_ITERATIONS, Climb, Settings, Stage
-from mmalign_cli.align.consensus import MOST_ROUNDS, RESIDUE, Consensus, agree
+from mmalign_cli.align.consensus import MOST_ROUNDS, Consensus, agree, averaged, shape_of
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.family import Found, Start, checked, rounded, same
 from mmalign_cli.align.joint import align_jointly, pair_warp
@@ -33,6 +33,8 @@ from mmalign_cli.runtime import Progress
 TOTAL_CORRELATION, SENSORS = "total correlation", "sensors"
 TEMPLATE, CONSENSUS = "template", "consensus"
 ROADS = (TOTAL_CORRELATION, SENSORS, TEMPLATE, CONSENSUS)
+AVERAGING = "dba"
+SHAPE_METRIC = "euclidean"
 
 _MOST_AT_ONCE = 4
 _PIECES = (24, 24, 36, 36, 36)
@@ -136,7 +138,7 @@ def align_together(
     metric : str, optional
         Of sequences that can be compared as they are.
     mapped : bool
-        Whether linear maps may be needed; else `metric` is enough.
+        Whether the frames are raw, so that linear maps may be needed; else `metric` is enough.
     progress : Progress
         Told what is done; may raise to stop.
 
@@ -151,22 +153,41 @@ def align_together(
     with runtime.one_algebra_thread():
         found = []
         if metric is not None and ask.ends == CLOSED_ENDS:
-            found.append(by_consensus(parts, ask, metric, RESIDUE, progress))
+            found.append(by_consensus(parts, ask, metric, mapped, progress))
         if mapped or not found:
             found.append(_by_maps(parts, ask, progress))
         return max(found, key=lambda one: one.evidence)
 
 
 def by_consensus(
-    parts: Sequence[Float64Array], ask: Ask, metric: str, residue: float, progress: Progress
+    parts: Sequence[Float64Array], ask: Ask, metric: str, is_raw: bool, progress: Progress
 ) -> Together:
-    """Align sequences of the same columns on their mean: `residue` as in `consensus.agree`."""
+    """Align sequences of the same columns on their mean.
+
+    What is raw is compared by its shape: in other units than it is given in.
+    """
     rounds = min(ask.iterations, MOST_ROUNDS)
-    found: Consensus = agree(parts, metric, rounds=rounds, residue=residue, progress=progress)
+    seen = [shape_of(x) for x in parts] if is_raw else parts
+    by = SHAPE_METRIC if is_raw else metric
+    return _on_mean(parts, agree(seen, by, rounds=rounds, progress=progress), CONSENSUS)
+
+
+def by_averaging(
+    parts: Sequence[Float64Array], ask: Ask, metric: str, is_raw: bool, progress: Progress
+) -> Together:
+    """Align sequences of the same columns by DTW barycentre averaging, from their consensus."""
+    seen = [shape_of(x) for x in parts] if is_raw else parts
+    begun = agree(seen, SHAPE_METRIC if is_raw else metric, progress=progress)
+    rounds = min(ask.iterations, MOST_ROUNDS)
+    found = averaged(parts, begun, metric, rounds=rounds, progress=progress)
+    return _on_mean(parts, found, AVERAGING)
+
+
+def _on_mean(parts: Sequence[Float64Array], found: Consensus, road: str) -> Together:
     lengths = np.array([len(x) for x in parts])
     path = warps.to_path(found.knots, lengths)
     return Together(
-        CONSENSUS,
+        road,
         (found.knots * (lengths[:, np.newaxis] - 1)).T,
         path,
         tuple(same(x.shape[1]) for x in parts),
@@ -176,7 +197,7 @@ def by_consensus(
         1,
         "consensus of pairs",
         _ending(found.converged),
-        found.mean,
+        found.average(parts),
     )
 
 

@@ -15,7 +15,6 @@ from mmalign_cli.align.algorithms import ALGORITHMS
 from mmalign_cli.align.average import Average, average_of
 from mmalign_cli.align.choices import DEFAULT_ALGORITHM, PAIR_STARTS
 from mmalign_cli.align.climb import MOST_ITERATIONS
-from mmalign_cli.align.consensus import RESIDUE
 from mmalign_cli.align.dtw import bytes_needed, dtw, local_costs
 from mmalign_cli.align.family import DEFAULT_BASIS, Settings, checked
 from mmalign_cli.align.gtw import read
@@ -26,10 +25,12 @@ from mmalign_cli.align.pair import prepare
 from mmalign_cli.align.problem import CLOSED
 from mmalign_cli.align.time_maps import knots_of
 from mmalign_cli.align.together import (
+    AVERAGING,
     CONSENSUS,
     Ask,
     Together,
     align_together,
+    by_averaging,
     by_consensus,
     of_family,
     star_start,
@@ -54,7 +55,6 @@ from mmalign_cli.pipeline.ctw import projections_of
 from mmalign_cli.pipeline.streams import stream_warnings
 
 _COPIES = 6
-_AVERAGING = "dba"
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def align_gtw(
     compared = tuple(f(x) for f, x in zip(found.maps, values, strict=True))
     cost = cost_of(compared, found.path, metric)
     verify_group(found.path, plan.frames, settings.ends, cost, compared, metric)
-    verdict = _verdict(values, found, metric, settings)
+    verdict = _verdict(streams, values, found, metric, settings)
     return Result(
         Alignment(
             method="gtw",
@@ -215,10 +215,10 @@ def _find(
     if settings.robust:
         parts = [without_outliers(x) for x in parts]
     with runtime.one_algebra_thread():
-        if settings.algorithm == _AVERAGING:
+        if settings.algorithm == AVERAGING:
             if metric is None:
                 raise _not_alike(streams, settings)
-            return by_consensus(parts, settings.ask(), metric, 0.0, progress), metric
+            return by_averaging(parts, settings.ask(), metric, mapped, progress), metric
         found = _of_papers(parts, settings, progress)
     return found, "sqeuclidean"
 
@@ -352,21 +352,23 @@ def _doubts(found: Together, verdict: Mapping[str, Any]) -> list[str]:
 
 
 def _verdict(
-    values: Sequence[Float64Array], found: Together, metric: str, settings: GtwSettings
+    streams: Sequence[Stream],
+    values: Sequence[Float64Array],
+    found: Together, metric: str, settings: GtwSettings
 ) -> Mapping[str, Any]:
     """Compare with what a search finds in the first two streams where there is nothing to find.
 
     Two streams agree by chance more than many do.
     """
     first, second = values[:2]
-    by_mean = found.correlations is None
+    by_mean, is_raw = found.correlations is None, streams[0].features == "raw"
     dims = None if found.correlations is None else float(len(found.correlations))
     pair = prepare(first, second, PairSettings(dims=dims, init="uniform"), "gtw")
 
     def search(query: Float64Array) -> float:
         if by_mean:
             alike = [first, query]
-            return by_consensus(alike, settings.ask(), metric, RESIDUE, runtime.silent).evidence
+            return by_consensus(alike, settings.ask(), metric, is_raw, runtime.silent).evidence
         null = replace(pair, y=query)
         return max(c.evidence for c in ctw.candidates(null, ctw.starts_of(null)))
 
