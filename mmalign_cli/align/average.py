@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmalign_cli.align.gtw import read
+from mmalign_cli.align.gtw_objective import read
 from mmalign_cli.model import Float64Array
 
 

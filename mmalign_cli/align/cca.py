@@ -296,8 +296,7 @@ def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
     blocks, m = held.blocks, len(held.dims)
     gains = np.zeros(len(fit.correlations))
     units = [
-        _in_units(f.weights, rest.covariance[b, b])
-        for f, b in zip(fit.maps, blocks, strict=True)
+        _in_units(f.weights, rest.covariance[b, b]) for f, b in zip(fit.maps, blocks, strict=True)
     ]
     for i in range(m):
         for j in range(i + 1, m):

@@ -17,7 +17,7 @@ from mmalign_cli.align.choices import DEFAULT_ALGORITHM, PAIR_STARTS
 from mmalign_cli.align.climb import MOST_ITERATIONS
 from mmalign_cli.align.dtw import bytes_needed, dtw, local_costs
 from mmalign_cli.align.family import DEFAULT_BASIS, Settings, checked
-from mmalign_cli.align.gtw import read
+from mmalign_cli.align.gtw_objective import read
 from mmalign_cli.align.metrics import comparable, costs_along
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.pair import Settings as PairSettings
@@ -354,7 +354,9 @@ def _doubts(found: Together, verdict: Mapping[str, Any]) -> list[str]:
 def _verdict(
     streams: Sequence[Stream],
     values: Sequence[Float64Array],
-    found: Together, metric: str, settings: GtwSettings
+    found: Together,
+    metric: str,
+    settings: GtwSettings,
 ) -> Mapping[str, Any]:
     """Compare with what a search finds in the first two streams where there is nothing to find.
 
