@@ -311,7 +311,7 @@ def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
 
 
 def _in_units(weights: Float64Array, covariance: Float64Array) -> Float64Array:
-    """Return weights under which each variate has variance 1: of three and more sets, they differ."""
+    """Return weights under which each variate has variance 1: those of m sets differ."""
     size = _diagonal(weights, covariance, weights)
     return np.asarray(weights / np.sqrt(np.where(size > 0, size, 1.0)))
 

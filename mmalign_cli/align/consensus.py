@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align.dtw import Warp, dtw, local_costs
+from mmalign_cli.align.dtw import dtw, local_costs
 from mmalign_cli.align.time_maps import knots_of
 from mmalign_cli.model import Float64Array, IntArray
 from mmalign_cli.runtime import Progress

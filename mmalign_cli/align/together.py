@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -35,6 +36,8 @@ TEMPLATE, CONSENSUS = "template", "consensus"
 ROADS = (TOTAL_CORRELATION, SENSORS, TEMPLATE, CONSENSUS)
 AVERAGING = "dba"
 SHAPE_METRIC = "euclidean"
+
+Path = TypeVar("Path", IntArray, Float64Array)
 
 _MOST_AT_ONCE = 4
 _PIECES = (24, 24, 36, 36, 36)
@@ -98,7 +101,7 @@ class Together:
         ``converged``, ``max-iter``, ``cycle`` or ``joined``.
     mean : ndarray, shape (k, d), or None
         By consensus: the mean of the frames that are matched to each point of `line`.
-    weights : tuple of m ndarray, or None
+    weights : ndarray, shape (m, k), or None
         Of the bases, by Generalized Time Warping.
     """
 
@@ -113,7 +116,7 @@ class Together:
     start: str
     ending: str
     mean: Float64Array | None = None
-    weights: tuple[Float64Array, ...] | None = None
+    weights: Float64Array | None = None
 
     @property
     def evidence(self) -> float:
@@ -207,8 +210,8 @@ def _ending(converged: bool) -> str:
 
 def of_family(parts: Sequence[Float64Array], name: str, found: Found) -> Together:
     """Return what one of the papers' algorithms found."""
-    whole = rounded(found.path).astype(np.int64)
-    path = found.path if found.weights is not None else whole
+    whole = _moving(rounded(found.path).astype(np.int64))
+    path = _moving(found.path) if found.weights is not None else whole
     return Together(
         name,
         found.path,
@@ -222,6 +225,13 @@ def of_family(parts: Sequence[Float64Array], name: str, found: Found) -> Togethe
         found.ending,
         weights=found.weights,
     )
+
+
+def _moving(path: Path) -> Path:
+    """Return the steps at which some sequence moves."""
+    moves = (np.diff(path, axis=0) > 0).any(axis=1)
+    kept: Path = path[np.append(True, moves)]
+    return kept
 
 
 def star_start(parts: Sequence[Float64Array], progress: Progress) -> Start:
