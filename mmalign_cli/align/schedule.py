@@ -103,11 +103,11 @@ def leading_of(gains: Float64Array) -> tuple[int, int, int]:
 def is_chancy(takes: Takes) -> bool:
     """Tell whether chance correlations would outweigh the true ones.
 
-    So it is with more than 24 whitened dimensions in all, on fewer than 50 frames for each:
-    frames of a smooth motion are far from independent. Fewer dimensions have done better whole,
-    on as few as three frames for each.
+    So it is with more than 24 whitened dimensions of two sequences, on fewer than 50 frames for
+    each: frames of a smooth motion are far from independent. Fewer dimensions have done better
+    whole, on as few as three frames for each. Of more sequences the two widest count.
     """
-    n_dims = sum(takes.dims)
+    n_dims = _dims_of_two(takes)
     n_frames = min(int(track.lengths.sum()) for track in takes.tracks)
     return n_dims > _FEW_DIMS and n_frames < _FRAMES_A_DIM * n_dims
 
@@ -115,7 +115,11 @@ def is_chancy(takes: Takes) -> bool:
 def is_scarce(takes: Takes) -> bool:
     """Tell whether the frames are too few to learn any map of noisy sensors: ten a dimension."""
     frames = min(int(track.lengths.sum()) for track in takes.tracks)
-    return frames < _LEAST_FRAMES_A_DIM * sum(takes.dims)
+    return frames < _LEAST_FRAMES_A_DIM * _dims_of_two(takes)
+
+
+def _dims_of_two(takes: Takes) -> int:
+    return sum(sorted(takes.dims)[-2:])
 
 
 def is_noisy(correlations: Float64Array) -> bool:

@@ -43,7 +43,7 @@ _MOST_AT_ONCE = 4
 _PIECES = (24, 24, 36, 36, 36)
 _RIDGES = (1e-4, 1e-4, 1e-4, 1e-4, 1e-5)
 _FAR_BEHIND = 1.0
-_RIDGE = 1e-4
+_RIDGE, _LITTLE_DATA_RIDGE, _FEW_FRAMES = 1e-4, 0.05, 10
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def align_together(
     ask: Ask,
     *,
     metric: str | None = None,
-    mapped: bool = True,
+    is_raw: bool = True,
     progress: Progress = runtime.silent,
 ) -> Together:
     """Align two or more sequences.
@@ -140,8 +140,8 @@ def align_together(
     ask : Ask
     metric : str, optional
         Of sequences that can be compared as they are.
-    mapped : bool
-        Whether the frames are raw, so that linear maps may be needed; else `metric` is enough.
+    is_raw : bool
+        Whether the frames are no feature, so that more than one column may need a linear map.
     progress : Progress
         Told what is done; may raise to stop.
 
@@ -153,12 +153,12 @@ def align_together(
     parts = checked([np.asarray(x, dtype=np.float64) for x in sequences], "gtw")
     if ask.robust:
         parts = [without_outliers(x) for x in parts]
+    alike = metric is not None and ask.ends == CLOSED_ENDS
+    needs_maps = not alike or (is_raw and parts[0].shape[1] > 1)
     with runtime.one_algebra_thread():
-        found = []
-        if metric is not None and ask.ends == CLOSED_ENDS:
-            found.append(by_consensus(parts, ask, metric, mapped, progress))
-        if mapped or not found:
-            found.append(_by_maps(parts, ask, progress))
+        found = [_by_maps(parts, ask, progress)] if needs_maps else []
+        if alike:
+            found.append(by_consensus(parts, ask, str(metric), is_raw, progress))
         return max(found, key=lambda one: one.evidence)
 
 
@@ -242,7 +242,13 @@ def star_start(parts: Sequence[Float64Array], progress: Progress) -> Start:
 
 
 def _gains(parts: Sequence[Float64Array], path: IntArray) -> Float64Array:
-    return held_out_gains(folds_of(parts, path), _RIDGE)
+    return held_out_gains(folds_of(parts, path), _ridge(parts))
+
+
+def _ridge(parts: Sequence[Float64Array]) -> float:
+    """Return the ridge for maps of the frames themselves: with little data they need one."""
+    scarce = any(len(x) < _FEW_FRAMES * x.shape[1] for x in parts)
+    return _LITTLE_DATA_RIDGE if scarce else _RIDGE
 
 
 def _by_maps(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Together:
@@ -274,8 +280,7 @@ def _by_maps(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Tog
 
 
 def _maps_along(parts: Sequence[Float64Array], path: IntArray) -> Canonical:
-    scarce = any(len(x) < 10 * x.shape[1] for x in parts)
-    return cca(along(parts, path), 0.05 if scarce else 0.0)
+    return cca(along(parts, path), _ridge(parts))
 
 
 def _dims(asked: float | None, gains: Float64Array, most: int) -> int:

@@ -205,10 +205,10 @@ def _find(
 ) -> tuple[Together, str]:
     """Return the alignment, and the metric by which frames are compared at last."""
     metric = shared_metric(streams)
-    mapped = metric is None or streams[0].features == "raw"
+    is_raw = metric is None or streams[0].features == "raw"
     if settings.algorithm == DEFAULT_ALGORITHM:
         found = align_together(
-            values, settings.ask(), metric=metric, mapped=mapped, progress=progress
+            values, settings.ask(), metric=metric, is_raw=is_raw, progress=progress
         )
         return found, str(metric) if found.road == CONSENSUS else "sqeuclidean"
     parts = checked(values, "gtw")
@@ -218,7 +218,7 @@ def _find(
         if settings.algorithm == AVERAGING:
             if metric is None:
                 raise _not_alike(streams, settings)
-            return by_averaging(parts, settings.ask(), metric, mapped, progress), metric
+            return by_averaging(parts, settings.ask(), metric, is_raw, progress), metric
         found = _of_papers(parts, settings, progress)
     return found, "sqeuclidean"
 
