@@ -178,25 +178,28 @@ def test_a_cycle_is_noticed():
     paths = [line(k) for k in range(4)]
     loop = Alternation(
         project=lambda p: next(k for k, q in enumerate(paths) if (p == q).all()),
-        warp=lambda k: (paths[1 + k % 3], float(k)),
+        warp=lambda k, _: (paths[1 + k % 3], float(k)),
+        moved_at_most=moved_at_most,
     )
     found = loop.descend(paths[0])
     assert (found.ending, found.period, len(found.rounds)) == ("cycle", 3, 4)
     assert [r.objective for r in found.candidates] == [1.0, 2.0, 3.0]
+    assert found.settled.objective == 1.0
+    assert [found.after(k).objective for k in range(4, 9)] == [3.0, 1.0, 2.0, 3.0, 1.0]
 
 
 def test_the_loop_converges_joins_and_runs_out():
-    loop = Alternation(lambda p: p, lambda p: (line(0), 1.0), max_rounds=5)
+    loop = Alternation(lambda p: p, lambda p, _: (line(0), 1.0), moved_at_most, max_rounds=5)
     assert loop.descend(line(3)).ending == "converged"
     assert [d.ending for d in loop.descend_all([line(3), line(2)])] == ["converged", "joined"]
     walk = iter([line(k) for k in range(1, 9)])
-    wanders = Alternation(lambda p: p, lambda p: (next(walk), 0.0), 3)
+    wanders = Alternation(lambda p: p, lambda p, _: (next(walk), 0.0), moved_at_most, 3)
     assert wanders.descend(line(0)).ending == "max-iter"
 
 
 def test_progress_names_start_and_round_and_may_stop():
     told = []
-    loop = Alternation(lambda p: p, lambda p: (line(0), 1.0), max_rounds=5)
+    loop = Alternation(lambda p: p, lambda p, _: (line(0), 1.0), moved_at_most, max_rounds=5)
     loop.descend_all([line(3), line(2)], lambda *what: told.append(what))
     assert told[0] == ("start 1 of 2", 1, 10)
     assert told[-1][0] == "start 2 of 2"

@@ -3,6 +3,9 @@
 Coordinate descent on ``sum_ij ||V_i' X_i W_i - V_j' X_j W_j||_F^2``: the maps V for the path of the
 last round, then the path W for those maps. The constraint of the maps moves with the path, so
 nothing makes the alternation monotone, or makes it end: it may run in a circle, which is noticed.
+
+What is alternated with the maps is an array: a path on frames, or the weights of the bases of
+continuous warps, for which another measure of how far they moved is given.
 """
 
 from __future__ import annotations
@@ -15,13 +18,15 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.model import IntArray
+from mmalign_cli.model import Float64Array, IntArray
 
 Maps = TypeVar("Maps")
+Way = TypeVar("Way", IntArray, Float64Array)
+"""A path in frames, (n_steps, m), or the weights (m, k) of warps."""
 
 
 @dataclass(frozen=True, eq=False)
-class Round(Generic[Maps]):
+class Round(Generic[Maps, Way]):
     """One round: maps, and the path that follows from them.
 
     Parameters
@@ -29,17 +34,18 @@ class Round(Generic[Maps]):
     maps
         Fitted along the path of the round before.
     path : ndarray, shape (n_steps, m)
+        Or weights of warps, (m, k).
     objective : float
         Mean over the steps of the squared distance of the projected frames.
     """
 
     maps: Maps
-    path: IntArray
+    path: Way
     objective: float
 
 
 @dataclass(frozen=True, eq=False)
-class Descent(Generic[Maps]):
+class Descent(Generic[Maps, Way]):
     """The rounds from one start.
 
     Parameters
@@ -53,18 +59,28 @@ class Descent(Generic[Maps]):
         Rounds of the cycle; 0 without one.
     """
 
-    rounds: tuple[Round[Maps], ...]
+    rounds: tuple[Round[Maps, Way], ...]
     ending: str
     period: int = 0
 
     @property
-    def candidates(self) -> tuple[Round[Maps], ...]:
+    def candidates(self) -> tuple[Round[Maps, Way], ...]:
         """The rounds that the descent may stand for: the last, or all those of the cycle."""
         return self.rounds[-max(self.period, 1) :]
 
+    @property
+    def settled(self) -> Round[Maps, Way]:
+        """The candidate of the least objective."""
+        return min(self.candidates, key=lambda r: r.objective)
+
+    def after(self, count: int) -> Round[Maps, Way]:
+        """Return round `count`, from 1, of a loop that goes on round a cycle."""
+        beyond = max(count - len(self.rounds), 0)
+        return self.candidates[(beyond - 1) % max(self.period, 1)]
+
 
 @dataclass(frozen=True, eq=False)
-class Alternation(Generic[Maps]):
+class Alternation(Generic[Maps, Way]):
     """The two halves of a round, and when to stop.
 
     Parameters
@@ -72,23 +88,26 @@ class Alternation(Generic[Maps]):
     project : callable
         Path to maps.
     warp : callable
-        Maps to path and objective.
+        Maps, and the path that they were fitted along, to the next path and objective.
+    moved_at_most : callable
+        Tells of two paths whether they differ by no more than a tolerance.
     max_rounds : int
     tolerance_frames : float
         Path difference at which a descent has converged.
     """
 
-    project: Callable[[IntArray], Maps]
-    warp: Callable[[Maps], tuple[IntArray, float]]
+    project: Callable[[Way], Maps]
+    warp: Callable[[Maps, Way], tuple[Way, float]]
+    moved_at_most: Callable[[Way, Way, float], bool]
     max_rounds: int = 50
     tolerance_frames: float = 0.01
 
     def descend(
         self,
-        path: IntArray,
+        path: Way,
         passed: set[bytes] | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> Descent[Maps]:
+    ) -> Descent[Maps, Way]:
         """Alternate from a path until nothing changes.
 
         Parameters
@@ -101,16 +120,16 @@ class Alternation(Generic[Maps]):
         """
         passed = set() if passed is None else passed
         own: dict[bytes, int] = {}
-        rounds: list[Round[Maps]] = []
+        rounds: list[Round[Maps, Way]] = []
         ending, period = "max-iter", 0
         for number in range(self.max_rounds):
             maps = self.project(path)
-            new, objective = self.warp(maps)
+            new, objective = self.warp(maps, path)
             rounds.append(Round(maps, new, objective))
             if progress is not None:
                 progress(number + 1)
             here = mark(new)
-            if moved_at_most(path, new, self.tolerance_frames):
+            if self.moved_at_most(path, new, self.tolerance_frames):
                 ending = "converged"
             elif here in own:
                 ending, period = "cycle", number - own[here]
@@ -124,8 +143,8 @@ class Alternation(Generic[Maps]):
         return Descent(tuple(rounds), ending, period)
 
     def descend_all(
-        self, starts: Sequence[IntArray], progress: runtime.Progress = runtime.silent
-    ) -> list[Descent[Maps]]:
+        self, starts: Sequence[Way], progress: runtime.Progress = runtime.silent
+    ) -> list[Descent[Maps, Way]]:
         """Descend from each start, in order; one that joins an earlier one's way ends there."""
         passed: set[bytes] = set()
         descents = []
@@ -140,7 +159,7 @@ class Alternation(Generic[Maps]):
         return descents
 
 
-def mark(path: IntArray) -> bytes:
+def mark(path: IntArray | Float64Array) -> bytes:
     """Return what tells a path from every other."""
     return path.tobytes()
 

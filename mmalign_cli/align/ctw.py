@@ -84,13 +84,13 @@ class Candidate:
     """
 
     start: str
-    descent: Descent[Canonical]
+    descent: Descent[Canonical, IntArray]
     maps: Canonical
     path: IntArray
     evidence: float
 
 
-def candidate(pair: Pair, start: str, descent: Descent[Canonical]) -> Candidate:
+def candidate(pair: Pair, start: str, descent: Descent[Canonical, IntArray]) -> Candidate:
     """Return the end of a descent with its evidence."""
     evidences = [pair.evidence(r.path) for r in descent.candidates]
     best = int(np.argmax(evidences))

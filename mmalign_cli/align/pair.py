@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align.alternate import Alternation
+from mmalign_cli.align.alternate import Alternation, moved_at_most
 from mmalign_cli.align.cca import Canonical, along, cca, folds_of, held_out_gains, principal
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.dtw import Warp, dtw
@@ -167,16 +167,17 @@ class Pair:
         covered = (path[-1, 0] - path[0, 0] + 1) / len(self.x)
         return float(np.cumsum(self.gains(path)).max(initial=-_NOTHING) * covered)
 
-    def alternation(self, dims: int) -> Alternation[Canonical]:
+    def alternation(self, dims: int) -> Alternation[Canonical, IntArray]:
         """Return the loop in a space of `dims` dimensions."""
 
-        def warp(maps: Canonical) -> tuple[IntArray, float]:
+        def warp(maps: Canonical, _: IntArray) -> tuple[IntArray, float]:
             found = self.warp(maps)
             return found.frames, found.cost.mean
 
         return Alternation(
             lambda path: self.project(path, dims),
             warp,
+            moved_at_most,
             self.settings.max_rounds or _MOST_ROUNDS,
             self.settings.tolerance_frames,
         )
