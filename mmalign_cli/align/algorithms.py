@@ -8,6 +8,7 @@ from typing import Protocol
 from mmalign_cli import runtime
 from mmalign_cli.align.family import Found, Settings
 from mmalign_cli.align.imw import pimw
+from mmalign_cli.align.pctw import pctw
 from mmalign_cli.align.procrustes import pddtw, pdtw
 from mmalign_cli.model import Float64Array
 from mmalign_cli.runtime import Progress
@@ -25,4 +26,4 @@ class Aligner(Protocol):
         """Align; may raise InputError and AlignmentError."""
 
 
-ALGORITHMS: Mapping[str, Aligner] = {"pdtw": pdtw, "pddtw": pddtw, "pimw": pimw}
+ALGORITHMS: Mapping[str, Aligner] = {"pdtw": pdtw, "pddtw": pddtw, "pimw": pimw, "pctw": pctw}

@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.model import Float64Array, IntArray
+from mmalign_cli.model import IntArray
 
 Maps = TypeVar("Maps")
-Way = TypeVar("Way", IntArray, Float64Array)
+Way = TypeVar("Way", bound="np.ndarray[Any, Any]")
 """A path in frames, (n_steps, m), or the weights (m, k) of warps."""
 
 
@@ -159,7 +159,7 @@ class Alternation(Generic[Maps, Way]):
         return descents
 
 
-def mark(path: IntArray | Float64Array) -> bytes:
+def mark(path: np.ndarray[Any, Any]) -> bytes:
     """Return what tells a path from every other."""
     return path.tobytes()
 

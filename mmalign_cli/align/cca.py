@@ -155,16 +155,16 @@ class Canonical:
         return Canonical(maps, self.correlations[:dims])
 
 
-def cca(moments: Moments, ridge: float = 0.0) -> Canonical:
+def cca(moments: Moments, ridge: float | Float64Array = 0.0) -> Canonical:
     """Find the maps under which the sets correlate most.
 
     Parameters
     ----------
     moments : Moments
         Of two or more sets.
-    ridge : float
-        Added to the variances, relative to the mean variance of each set (``trace / d_i``):
-        then ``V_i' (S_ii + ridge_i I) V_i = I``.
+    ridge : float or ndarray, shape (m,)
+        Added to the variances: then ``V_i' (S_ii + ridge_i I) V_i = I``. A number is relative to
+        the mean variance of each set (``trace / d_i``), an array holds the ridges as they are.
 
     Returns
     -------
@@ -174,7 +174,13 @@ def cca(moments: Moments, ridge: float = 0.0) -> Canonical:
     """
     blocks = moments.blocks
     covariance = moments.covariance
-    white = [whitening(covariance[b, b], ridge) for b in blocks]
+    own = [covariance[b, b] for b in blocks]
+
+    if isinstance(ridge, np.ndarray):
+        added = ridge
+    else:
+        added = np.array([ridge * float(s.diagonal().mean()) for s in own])
+    white = [whitening(s, float(r)) for s, r in zip(own, added, strict=True)]
     ranks = [w.shape[1] for w in white]
     cross = np.block(
         [
@@ -217,7 +223,7 @@ def principal(frames: Float64Array, most: int) -> Linear:
 
 
 def whitening(covariance: Float64Array, ridge: float = 0.0) -> Float64Array:
-    """Return T (d, rank) with ``T' (S + r I) T = I``, r being `ridge` times the mean variance.
+    """Return T (d, rank) with ``T' (S + ridge I) T = I``.
 
     Directions of S that are combinations of others, by a tolerance relative to the largest once
     every column is scaled to variance 1, are left out: data of rank 2 in five columns has two.
@@ -230,7 +236,7 @@ def whitening(covariance: Float64Array, ridge: float = 0.0) -> Float64Array:
     basis = scale[:, np.newaxis] * axes[:, kept]
     if ridge == 0.0:
         return np.asarray(basis / np.sqrt(size[kept]))
-    inner = np.diag(size[kept]) + ridge * float(variance.mean()) * basis.T @ basis
+    inner = np.diag(size[kept]) + ridge * basis.T @ basis
     size, axes = np.linalg.eigh(inner)
     return np.asarray(basis @ (axes / np.sqrt(size)))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -171,10 +172,10 @@ def spread(latents: Sequence[Float64Array]) -> float:
 
     ``sum_{i<j} |z_i - z_j|^2 = m sum_i |z_i - mean|^2``, which takes time in proportion to m.
     """
-    m = len(latents)
-    mean = sum(latents) / m
+    m, n_steps = len(latents), len(latents[0])
+    mean = reduce(np.add, latents) / m
     total = sum(float(((z - mean) ** 2).sum()) for z in latents)
-    return 2.0 * total / ((m - 1) * len(mean))
+    return 2.0 * total / ((m - 1) * n_steps)
 
 
 def same(dims: int) -> Linear:
