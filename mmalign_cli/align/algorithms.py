@@ -7,6 +7,7 @@ from typing import Protocol
 
 from mmalign_cli import runtime
 from mmalign_cli.align.family import Found, Settings
+from mmalign_cli.align.gtw import gtw
 from mmalign_cli.align.imw import pimw
 from mmalign_cli.align.pctw import pctw
 from mmalign_cli.align.procrustes import pddtw, pdtw
@@ -26,4 +27,10 @@ class Aligner(Protocol):
         """Align; may raise InputError and AlignmentError."""
 
 
-ALGORITHMS: Mapping[str, Aligner] = {"pdtw": pdtw, "pddtw": pddtw, "pimw": pimw, "pctw": pctw}
+ALGORITHMS: Mapping[str, Aligner] = {
+    "gtw": gtw,
+    "pdtw": pdtw,
+    "pddtw": pddtw,
+    "pimw": pimw,
+    "pctw": pctw,
+}

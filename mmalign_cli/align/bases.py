@@ -20,6 +20,7 @@ from mmalign_cli.model import Float64Array
 
 OFFSET = "offset"
 _MOST_COLUMNS = 64
+_FEWEST = 3
 _SPAN = 3.0
 _LARGEST = 50.0
 
@@ -127,6 +128,33 @@ class Basis:
         begin, end = ends.begin or self.offset, ends.end or self.offset
         before, after = np.ones((n_steps, int(begin))), np.zeros((n_steps, int(end)))
         return np.hstack([before, inner, after])
+
+    def coarser(self) -> Basis:
+        """Return half as many columns of each kind; three and fewer stay as they are."""
+        parts = (
+            (kind, max(-(-count // 2), min(count, _FEWEST)), values)
+            for kind, count, values in self.parts
+        )
+        return Basis(tuple(parts), self.offset)
+
+    def levels(self) -> list[Basis]:
+        """Return this basis after the coarser ones, the coarsest first."""
+        before = self.coarser()
+        return [self] if before == self else [*before.levels(), self]
+
+
+def nearest(basis: Float64Array, shares: Float64Array) -> Float64Array:
+    """Return the weights (k,) of the warp nearest to given shares (l,) in the mean square.
+
+    On the simplex ``|B w - p| = |(B - p 1') w|``, a point of least norm: non-negative least
+    squares finds it up to scale with the row ``1' w = 1`` beside.
+    """
+    from scipy.optimize import nnls
+
+    apart = np.vstack([basis - shares[:, np.newaxis], np.ones((1, basis.shape[1]))])
+    right = np.concatenate([np.zeros(len(basis)), [1.0]])
+    weights = nnls(apart, right)[0]
+    return np.asarray(weights / weights.sum())
 
 
 def parse(text: str) -> Basis:

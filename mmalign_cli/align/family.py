@@ -19,7 +19,8 @@ from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array
 
-DEFAULT_BASIS = "pow:5,tanh:5"
+DEFAULT_BASIS = "spline:24:1"
+_LEAST_STEPS = 300
 _LONGER = 1.1
 _LEAST_FRAMES = 6
 
@@ -53,7 +54,8 @@ class Settings:
         Regularization relative to each sequence's mean variance. None: none where a sequence has
         at least ten frames a dimension, else 0.05.
     length : int or None
-        Steps of the common time line. None: 1.1 times the frames of the longest sequence.
+        Steps of the common time line. None: 1.1 times the frames of the longest sequence,
+        at least 300.
     rounds : int or None
         At most, from each start; None leaves it to the algorithm.
     tolerance_frames : float
@@ -61,13 +63,13 @@ class Settings:
     basis : str
         Bases of the warps of `gtw`: see `mmalign_cli.align.bases`.
     smoothness : float
-        Of `gtw`: weight of the mean squared second difference of each warp, relative.
+        Of `gtw`: weight of the mean squared deviation of the warps' speed from an even one.
     ends : OpenEnds
         Of `gtw`: whether sequences may be left unmatched before and after.
     starts : sequence of Start
         To begin from beside the algorithm's own, such as paths from pairwise alignments.
     own_starts : int or None
-        How many of the algorithm's own; None takes all.
+        How many of the own starts of `gtw`; None takes all.
     """
 
     dims: float | None = None
@@ -105,7 +107,7 @@ class Found:
         The start that won.
     starts : int
         How many were compared.
-    weights : tuple of m ndarray, shape (k,), or None
+    weights : ndarray, shape (m, k), or None
         Of `gtw`: of the bases of each warp, in shares of its sequence, none negative.
     basis : ndarray, shape (n_steps, k), or None
         Of `gtw`: ``path[:, i] = (n_i - 1) basis @ weights[i]``.
@@ -118,7 +120,7 @@ class Found:
     ending: str
     start: str
     starts: int
-    weights: tuple[Float64Array, ...] | None = None
+    weights: Float64Array | None = None
     basis: Float64Array | None = None
 
 
@@ -148,7 +150,7 @@ def comparable(sequences: Sequence[Float64Array], subject: str) -> list[Float64A
 def length_of(sequences: Sequence[Float64Array], settings: Settings) -> int:
     """Return the steps of the common time line."""
     longest = max(map(len, sequences))
-    return settings.length or int(_LONGER * longest + 0.5)
+    return settings.length or max(_LEAST_STEPS, int(_LONGER * longest + 0.5))
 
 
 def straight_path(lengths: Sequence[int], n_steps: int) -> Float64Array:

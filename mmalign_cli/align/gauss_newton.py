@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import daqp
 import numpy as np
 
 from mmalign_cli.model import Float64Array
@@ -25,7 +26,8 @@ from mmalign_cli.model import Float64Array
 TOGETHER = 8
 """Sequences that one quadratic programme moves."""
 _SWEEPS = 2
-_DAMPING = 1e-12
+_DAMPINGS = (1e-12, 1e-9, 1e-6, 1e-3)
+"""Of the mean curvature. Where a model is as flat as rounding, DAQP may go round in a circle."""
 _EQUALITY = 5
 
 
@@ -52,13 +54,23 @@ class Model:
 
 
 def moves_of(slopes: Float64Array, basis: Float64Array) -> Float64Array:
-    """Return G (l d, k) of slopes (l, d) and bases (l, k), each column with mean 0 over time.
+    """Return G (l d, k) of the slopes (l, d) of latents by their weights' shares, and bases (l, k).
 
-    Means do not matter to canonical correlation analysis, which takes them away.
+    Row ``k l + t`` is that of dimension k at step t.
     """
-    moves = slopes.T[:, :, np.newaxis] * basis
-    moves -= moves.mean(axis=1, keepdims=True)
-    return np.asarray(moves.reshape(-1, basis.shape[1]))
+    return np.asarray((slopes.T[:, :, np.newaxis] * basis).reshape(-1, basis.shape[1]))
+
+
+def without(moves: Float64Array, samples: Float64Array) -> Float64Array:
+    """Return G (l d, k) less what linear maps of samples (l, d_i) can do in place of the warp.
+
+    Maps and means are fitted anew after every step: a move of latents that they can undo moves
+    nothing. Without these, steps are as long as they should be: the variable projection of Golub
+    and Pereyra (1973), as Kaufman (1975) simplified it.
+    """
+    axes, _ = np.linalg.qr(np.hstack([np.ones((len(samples), 1)), samples]))
+    stacked = moves.reshape(-1, len(samples), moves.shape[1])
+    return np.asarray((stacked - axes @ (axes.T @ stacked)).reshape(moves.shape))
 
 
 def minimiser(model: Model, weights: Float64Array) -> Float64Array:
@@ -115,19 +127,22 @@ def on_simplexes(hessian: Float64Array, slope: Float64Array, count: int) -> Floa
     """Return the x of least ``1/2 x'Hx + f'x`` whose `count` equal parts lie on a simplex each.
 
     By the dual active-set method of DAQP (Arnstroem, Bemporad and Axehill, 2022).
-    """
-    import daqp
 
+    Raises
+    ------
+    ArithmeticError
+        If it finds none; what there is to minimise is then not finite.
+    """
     size = len(slope)
     scale = float(np.trace(hessian)) / size or 1.0
-    damped = hessian / scale
-    damped.flat[:: size + 1] += _DAMPING
     sums = np.kron(np.eye(count), np.ones((1, size // count)))
     upper = np.ones(size + count)
     lower = np.concatenate([np.zeros(size), np.ones(count)])
     sense = np.concatenate([np.zeros(size), np.full(count, _EQUALITY)]).astype(np.int32)
-    found, _, flag, _ = daqp.solve(damped, slope / scale, sums, upper, lower, sense)
-    if flag < 1:
-        raise RuntimeError(f"flag {flag}")
-    parts = np.maximum(found.reshape(count, -1), 0.0)
-    return np.asarray((parts / parts.sum(axis=1, keepdims=True)).ravel())
+    for damping in _DAMPINGS:
+        damped = hessian / scale + damping * np.eye(size)
+        found, _, flag, _ = daqp.solve(damped, slope / scale, sums, upper, lower, sense)
+        if flag > 0:
+            parts = np.maximum(found.reshape(count, -1), 0.0)
+            return np.asarray((parts / parts.sum(axis=1, keepdims=True)).ravel())
+    raise ArithmeticError(f"no minimum of the quadratic model: DAQP ends with {flag}")

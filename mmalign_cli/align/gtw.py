@@ -1,147 +1,175 @@
-"""Generalized Time Warping: continuous warps of many sequences, from bases, by Gauss-Newton.
+"""Generalized Time Warping: continuous warps of many sequences, from few bases to many.
 
-The papers minimise ``sum_{i<j} |V_i' X_i(p_i) - V_j' X_j(p_j)|^2`` by turns over the maps V, with
-``V' C_D V = I`` along the warps, and over the weights of the bases (Zhou and De la Torre, 2012,
-2016). The constraint moves with the warps: what a step gains for the last maps is lost when they
-are fitted anew, wherever it merely brings all latents closer to their mean. So here the maps are
-no variable. For given warps the best ones are known, and leave
+Warps are combinations of monotone bases (`mmalign_cli.align.bases`), moved by Gauss-Newton steps
+of an objective that never rises (`mmalign_cli.align.gtw_objective`). The time of a round is in
+proportion to the frames of the sequences and to their number (Zhou and De la Torre, 2012, 2016).
 
-    F(w) = 2 sum_k (1 - rho_k / (m - 1)),
-
-rho the leading eigenvalues of canonical correlation analysis: the mean squared distance of two
-canonical variates. Its slope is that of the spread at fixed maps, with rho_k in place of m - 1:
-
-    dF/dz_i = 4 / (l m (m - 1)) (rho z_i - sum_{j != i} z_j)
-
-A round takes a Gauss-Newton step of it under the constraints of the warps, and goes as far as F
-falls: F never rises.
+Every start is followed with the coarsest of the bases, the best few go on with finer ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
-from mmalign_cli.align.alternate import Alternation
-from mmalign_cli.align.cca import Canonical, cca
-from mmalign_cli.align.gauss_newton import Model, minimiser, moves_of
-from mmalign_cli.align.sets import side_by_side
+from mmalign_cli import runtime
+from mmalign_cli.align import bases
+from mmalign_cli.align.alternate import Round
+from mmalign_cli.align.cca import Canonical
+from mmalign_cli.align.family import Found, Settings, at_even_steps, length_of
+from mmalign_cli.align.gtw_objective import Pose, Problem
+from mmalign_cli.align.sets import Sets, over_dims, prepare, steps_of
+from mmalign_cli.align.warps import CLOSED_ENDS
 from mmalign_cli.model import Float64Array
+from mmalign_cli.runtime import Progress
 
-_ENOUGH = 1e-4
-_HALVINGS = 12
-
-
-def read(frames: Float64Array, at: Float64Array) -> Float64Array:
-    """Return frames (n, d) at fractional frames (l,), between frames by straight lines."""
-    before = np.minimum(at.astype(np.int64), len(frames) - 2)
-    share = (at - before)[:, np.newaxis]
-    return np.asarray(frames[before] * (1.0 - share) + frames[before + 1] * share)
+_BENDS = (0.4, -0.4, 0.8, -0.8)
+_MOST_BENT = 6
+_SKIPPED = 0.1
+_COARSE_ROUNDS, _MOST_ROUNDS = 15, 100
+_KEPT = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Pose:
-    """Warps as the objective sees them.
+class Lead:
+    """Warps on the way to an alignment.
 
     Parameters
     ----------
-    found : Canonical
-        Maps along the warps.
-    latents : list of m ndarray, shape (l, d)
-        The mapped sequences along the warps.
-    objective : float
+    name : str
+        Of the start.
+    shares : ndarray, shape (l, m)
+        The warps, in shares of the sequences.
+    rounds : tuple of Round
+        That led there in the last bases.
+    ending : str
+        How they ended.
     """
 
-    found: Canonical
-    latents: list[Float64Array]
-    objective: float
+    name: str
+    shares: Float64Array
+    rounds: tuple[Round[Pose, Float64Array], ...] = ()
+    ending: str = ""
+
+    @property
+    def weights(self) -> Float64Array:
+        """The weights (m, k) of the warps, once there are rounds."""
+        return self.rounds[-1].path
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Sequences, bases, and the objective of their weights.
+def bends_of(m: int) -> Float64Array:
+    """Return exponents of power-law warps to start from, (n_starts, m), the straight one first.
+
+    Each sequence bent by itself; none where there are more than six, as one of many cannot lead
+    the others astray.
+    """
+    straight = np.zeros((1, m))
+    bent = [b * np.eye(m) for b in _BENDS] if m <= _MOST_BENT else []
+    return np.exp(np.vstack([straight, *bent]))
+
+
+def starts_of(sequences: Sequence[Float64Array], settings: Settings) -> list[Lead]:
+    """Return the starts: power laws, and those that the settings bring.
+
+    Where ends are open, each also with a tenth of the sequences skipped there.
+    """
+    n_steps = length_of(sequences, settings)
+    u = np.linspace(0.0, 1.0, n_steps)[:, np.newaxis]
+    rows = bends_of(len(sequences))[: settings.own_starts]
+    own = [Lead(_name_of(row), u**row) for row in rows]
+    last = np.array([len(x) - 1.0 for x in sequences])
+    given = [Lead(s.name, at_even_steps(s.path / last, n_steps)) for s in settings.starts]
+    ends, starts = settings.ends, [*given, *own]
+    if ends == CLOSED_ENDS:
+        return starts
+    low, high = _SKIPPED * ends.begin, 1.0 - _SKIPPED * ends.end
+    return starts + [Lead(f"{s.name}, cut", low + (high - low) * s.shares) for s in starts]
+
+
+def _name_of(exponents: Float64Array) -> str:
+    bent = np.flatnonzero(exponents != 1.0)
+    return f"power {exponents[bent[0]]:.3g} of {bent[0] + 1}" if len(bent) else "uniform"
+
+
+def gtw(
+    sequences: Sequence[Float64Array], settings: Settings, progress: Progress = runtime.silent
+) -> Found:
+    """Align sequences of any numbers of columns by Generalized Time Warping.
+
+    Where the dimensions of the common space are not given, those of most evidence on held-out
+    stretches of the best coarse warps are taken: coarse ones of a few dimensions tell how many
+    more there are.
 
     Parameters
     ----------
-    values : sequence of m ndarray, shape (n_i, d_i)
-    basis : ndarray, shape (l, k)
-        Of the warps in shares.
-    dims : int
-        Of the common space.
-    ridges : ndarray, shape (m,)
-        Added to the variances of each sequence.
-    smoothness : float
-        Weight of the mean squared deviation of the warps' speed from that of a straight line.
+    sequences : sequence of m ndarray, shape (n_i, d_i)
+    settings : Settings
+    progress : Progress
+        Told the rounds done; may raise to stop.
+
+    Raises
+    ------
+    InputError
+        If a sequence is too short or constant.
+    UsageError
+        If the basis is none.
     """
+    sets = prepare(sequences, settings, "gtw")
+    starts = starts_of(sets.values, settings)
+    columns = [
+        level.columns(len(starts[0].shares), settings.ends)
+        for level in bases.parse(settings.basis).levels()
+    ]
+    ridges = np.array([sets.ridge * float(x.var(axis=0).mean()) for x in sets.values])
 
-    values: Sequence[Float64Array]
-    basis: Float64Array
-    dims: int
-    ridges: Float64Array
-    smoothness: float
+    def problem(level: int, dims: int) -> Problem:
+        return Problem(sets.values, columns[level], dims, ridges, settings.smoothness)
 
-    @property
-    def last_frames(self) -> Float64Array:
-        """The last frame of each sequence, (m,)."""
-        return np.array([len(x) - 1.0 for x in self.values])
+    def attempt(dims: int) -> tuple[float, tuple[int, list[Lead]]]:
+        first = problem(0, dims)
+        leads = _followed(first, starts, settings, _COARSE_ROUNDS, progress)
+        samples = first.samples(leads[0].weights)
+        evidence, worthwhile = sets.evidence(samples, steps_of(samples))
+        return evidence, (worthwhile if settings.dims is None else dims, leads)
 
-    def path(self, weights: Float64Array) -> Float64Array:
-        """Return the frames (l, m) that weights (m, k) lead to."""
-        return np.asarray(self.basis @ weights.T * self.last_frames)
+    def straight() -> Canonical:
+        first = problem(0, sets.most_dims)
+        return first.pose(first.nearest(starts[0].shares)).found
 
-    def pose(self, weights: Float64Array) -> Pose:
-        """Return maps and objective along the warps of some weights."""
-        samples = [read(x, p) for x, p in zip(self.values, self.path(weights).T, strict=True)]
-        found = cca(side_by_side(samples), self.ridges).leading(self.dims)
-        latents = [f(x) for f, x in zip(found.maps, samples, strict=True)]
-        objective = 2.0 * float((1.0 - found.correlations).sum())
-        rough = float(np.einsum("ik,kl,il->", weights, self._stiffness, weights))
-        return Pose(found, latents, objective + rough / 2.0)
+    dims, leads = over_dims(settings, sets.most_dims, straight, attempt)
+    for level in range(1, len(columns) - 1):
+        leads = _followed(problem(level, dims), leads, settings, _COARSE_ROUNDS, progress)
+    last = problem(len(columns) - 1, dims)
+    leads = _followed(last, leads, settings, settings.rounds or _MOST_ROUNDS, progress)
+    return _found(sets, last, leads[0], len(starts))
 
-    @property
-    def _stiffness(self) -> Float64Array:
-        """The second derivative of the smoothness term by the weights of a sequence, (k, k)."""
-        speed = np.gradient(self.basis, 1.0 / (len(self.basis) - 1), axis=0)
-        return np.asarray(2.0 * self.smoothness / len(self.values) * speed.T @ speed / len(speed))
 
-    def model(self, pose: Pose, weights: Float64Array) -> Model:
-        """Return the second-order model of the objective round some weights."""
-        m, l = len(self.values), len(self.basis)
-        scale = 4.0 / (l * m * (m - 1))
-        total = reduce(np.add, pose.latents)
-        pull = (m - 1) * pose.found.correlations + 1.0
-        moves, gradients = [], []
-        for x, f, z, at in zip(
-            self.values, pose.found.maps, pose.latents, self.path(weights).T, strict=True
-        ):
-            slopes = read(np.gradient(x, axis=0), at) @ f.weights * (len(x) - 1.0)
-            moves.append(moves_of(slopes, self.basis))
-            gradients.append(scale * moves[-1].T @ (pull * z - total).T.ravel())
-        stiffness = self._stiffness
-        return Model(moves, np.stack(gradients) + weights @ stiffness, scale, stiffness)
+def _followed(
+    problem: Problem, leads: Sequence[Lead], settings: Settings, rounds: int, progress: Progress
+) -> list[Lead]:
+    """Go on from each lead; return the best three."""
+    rounds = min(rounds, settings.rounds or rounds)
+    loop = problem.alternation(rounds, settings.tolerance_frames)
+    descents = loop.descend_all([problem.nearest(lead.shares) for lead in leads], progress)
+    new = [
+        Lead(lead.name, problem.shares(d.rounds[-1].path), d.rounds, d.ending)
+        for lead, d in zip(leads, descents, strict=True)
+    ]
+    return sorted(new, key=lambda lead: lead.rounds[-1].objective)[:_KEPT]
 
-    def step(self, pose: Pose, weights: Float64Array) -> tuple[Float64Array, float]:
-        """Return weights of a lower objective, and it: a Gauss-Newton step as far as it falls."""
-        model = self.model(pose, weights)
-        direction = minimiser(model, weights) - weights
-        slope = float((model.gradients * direction).sum())
-        share = 1.0
-        for _ in range(_HALVINGS):
-            new = weights + share * direction
-            objective = self.pose(new).objective
-            if objective < pose.objective + _ENOUGH * share * min(slope, 0.0):
-                return new, objective
-            share /= 2.0
-        return weights, pose.objective
 
-    def moved_at_most(self, before: Float64Array, after: Float64Array, frames: float) -> bool:
-        """Tell whether warps differ by no more than so many frames, in the mean over steps."""
-        apart = self.path(after - before)
-        return float(np.sqrt((apart**2).sum(axis=1)).mean()) <= frames
-
-    def alternation(self, rounds: int, tolerance_frames: float) -> Alternation[Pose, Float64Array]:
-        """Return the loop of maps and weights."""
-        return Alternation(self.pose, self.step, self.moved_at_most, rounds, tolerance_frames)
+def _found(sets: Sets, problem: Problem, lead: Lead, starts: int) -> Found:
+    pose = problem.pose(lead.weights)
+    return Found(
+        path=problem.path(lead.weights),
+        projections=pose.found.after(sets.bases).maps,
+        correlations=pose.found.correlations,
+        objective=tuple(r.objective for r in lead.rounds),
+        ending=lead.ending,
+        start=lead.name,
+        starts=starts,
+        weights=lead.weights,
+        basis=problem.basis,
+    )

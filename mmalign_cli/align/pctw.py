@@ -60,7 +60,7 @@ def pctw(
 
     def attempt(dims: int) -> tuple[float, Found]:
         descents = loop(variates(sets, sets.fit, dims), settings).descend_all(paths, progress)
-        evidences = [sets.evidence(sets.values, d.settled.path) for d in descents]
+        evidences = [sets.evidence(sets.values, d.settled.path)[0] for d in descents]
         best = int(np.argmax(evidences))
         return evidences[best], result(descents, names, best)
 
