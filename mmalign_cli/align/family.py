@@ -11,17 +11,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import numpy as np
 
+from mmalign_cli import runtime
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array
+from mmalign_cli.runtime import Progress
 
 DEFAULT_BASIS = "spline:24:1"
 _LEAST_STEPS = 300
-_LONGER = 1.1
+LONGER = 1.1
+"""Steps of the common time line by the frames of the longest sequence."""
 _LEAST_FRAMES = 6
 
 
@@ -124,6 +128,18 @@ class Found:
     basis: Float64Array | None = None
 
 
+class Aligner(Protocol):
+    """An aligner of m sequences (n_i, d_i)."""
+
+    def __call__(
+        self,
+        sequences: Sequence[Float64Array],
+        settings: Settings,
+        progress: Progress = runtime.silent,
+    ) -> Found:
+        """Align; may raise InputError and AlignmentError."""
+
+
 def checked(sequences: Sequence[Float64Array], subject: str) -> list[Float64Array]:
     """Return the sequences (n_i, d_i) in double precision; InputError if one cannot be aligned."""
     parts = [np.asarray(x, dtype=np.float64) for x in sequences]
@@ -150,7 +166,7 @@ def comparable(sequences: Sequence[Float64Array], subject: str) -> list[Float64A
 def length_of(sequences: Sequence[Float64Array], settings: Settings) -> int:
     """Return the steps of the common time line."""
     longest = max(map(len, sequences))
-    return settings.length or max(_LEAST_STEPS, int(_LONGER * longest + 0.5))
+    return settings.length or max(_LEAST_STEPS, int(LONGER * longest + 0.5))
 
 
 def straight_path(lengths: Sequence[int], n_steps: int) -> Float64Array:
