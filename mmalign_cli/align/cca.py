@@ -175,24 +175,15 @@ def cca(moments: Moments, ridge: float | Float64Array = 0.0) -> Canonical:
     blocks = moments.blocks
     covariance = moments.covariance
     own = [covariance[b, b] for b in blocks]
-
-    if isinstance(ridge, np.ndarray):
-        added = ridge
-    else:
-        added = np.array([ridge * float(s.diagonal().mean()) for s in own])
-    white = [whitening(s, float(r)) for s, r in zip(own, added, strict=True)]
+    added = ridge
+    if not isinstance(ridge, np.ndarray):
+        added = np.array([ridge * float(c.diagonal().mean()) for c in own])
+    white = [whitening(c, float(r)) for c, r in zip(own, np.asarray(added), strict=True)]
     ranks = [w.shape[1] for w in white]
-    cross = np.block(
-        [
-            [
-                np.zeros((ranks[i], ranks[j]))
-                if i == j
-                else white[i].T @ covariance[a, b] @ white[j]
-                for j, b in enumerate(blocks)
-            ]
-            for i, a in enumerate(blocks)
-        ]
-    )
+    half = np.vstack([w.T @ covariance[b] for w, b in zip(white, blocks, strict=True)])
+    cross = np.hstack([half[:, b] @ w for w, b in zip(white, blocks, strict=True)])
+    for block in blocks_of(ranks):
+        cross[block, block] = 0.0
     rho, vectors = np.linalg.eigh(cross)
     dims = min(ranks)
     best = vectors[:, ::-1][:, :dims] * np.sqrt(len(blocks))
