@@ -29,8 +29,9 @@ from mmalign_cli.align.warps import CLOSED_ENDS
 Floats = npt.NDArray[np.float64]
 FRAMES = (200, 400, 800, 1600, 3200, 6400, 12_800)
 SEQUENCES = (2, 4, 8, 16, 32, 64)
-_ROUNDS, _SIDE = 15, 500
+_ROUNDS, _SIDE = 9, 500
 _MOST = 1.15
+_TICKS = [digit * 10.0**power for power in range(-1, 4) for digit in (1, 2, 5)]
 
 
 def main() -> None:
@@ -104,6 +105,8 @@ def draw(curves: Sequence[tuple[str, Sequence[int], Sequence[float]]], output: P
         axes.set_xlabel(title)
         axes.set_xticks(sizes_, [f"{s:,}" for s in sizes], fontsize=8)
         axes.minorticks_off()
+        ticks = [t for t in _TICKS if ms.min() / 2 < t < 2 * ms.max()]
+        axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("processor time of a round, ms")

@@ -52,8 +52,8 @@ class Settings:
     ----------
     dims : float or None
         Dimensions of the common space; below 1 the share of the sum of correlations that they
-        hold in the first round; None chooses on held-out steps. Of `pctw` and `gtw` alone, as
-        is `ridge`.
+        hold in the first round. None: `gtw` chooses on held-out steps, `pctw` takes 0.95. Of
+        these two alone, as is `ridge`.
     ridge : float or None
         Regularization relative to each sequence's mean variance. None: none where a sequence has
         at least ten frames a dimension, else 0.05.
