@@ -23,6 +23,7 @@ import numpy.typing as npt
 from mmalign_cli import runtime
 from mmalign_cli.align import bases
 from mmalign_cli.align.family import Settings, length_of
+from mmalign_cli.align.gtw import LEAST_STEPS
 from mmalign_cli.align.gtw_objective import Problem
 from mmalign_cli.align.warps import CLOSED_ENDS
 
@@ -76,7 +77,7 @@ def made(m: int, n: int) -> list[Floats]:
 def seconds(sequences: Sequence[Floats]) -> float:
     """Return the median processor time of a round."""
     settings = Settings()
-    n_steps = length_of(sequences, settings)
+    n_steps = length_of(sequences, settings, LEAST_STEPS)
     basis = bases.parse(settings.basis).columns(n_steps, CLOSED_ENDS)
     problem = Problem(sequences, basis, 2, np.zeros(len(sequences)), 0.0)
     weights = problem.nearest(np.tile(np.linspace(0.0, 1.0, n_steps)[:, None], len(sequences)))

@@ -23,7 +23,6 @@ from mmalign_cli.model import Float64Array
 from mmalign_cli.runtime import Progress
 
 DEFAULT_BASIS = "spline:24:1"
-_LEAST_STEPS = 300
 LONGER = 1.1
 """Steps of the common time line by the frames of the longest sequence."""
 _LEAST_FRAMES = 6
@@ -59,7 +58,7 @@ class Settings:
         at least ten frames a dimension, else 0.05.
     length : int or None
         Steps of the common time line. None: 1.1 times the frames of the longest sequence,
-        at least 300.
+        of `gtw` at least 300.
     rounds : int or None
         At most, from each start; None leaves it to the algorithm.
     tolerance_frames : float
@@ -163,10 +162,10 @@ def comparable(sequences: Sequence[Float64Array], subject: str) -> list[Float64A
     return parts
 
 
-def length_of(sequences: Sequence[Float64Array], settings: Settings) -> int:
-    """Return the steps of the common time line."""
+def length_of(sequences: Sequence[Float64Array], settings: Settings, least: int = 0) -> int:
+    """Return the steps of the common time line, where settings leave them open at least so many."""
     longest = max(map(len, sequences))
-    return settings.length or max(_LEAST_STEPS, int(LONGER * longest + 0.5))
+    return settings.length or max(least, int(LONGER * longest + 0.5))
 
 
 def straight_path(lengths: Sequence[int], n_steps: int) -> Float64Array:
