@@ -159,6 +159,17 @@ def test_minima_on_simplexes_fulfil_the_optimality_conditions(seed, count, k):
     assert ((pull - least) * x).max() < 1e-6 * np.abs(pull).max()
 
 
+@pytest.mark.parametrize("gives_up", [False, True])
+@pytest.mark.parametrize("curvature", [0.0, 1e-300, 1e-18])
+def test_models_without_curvature_lead_to_corners(curvature, gives_up, monkeypatch):
+    """As of steps between which nothing happens, where DAQP may go round in a circle."""
+    slope = np.array([3.0, -1.0, 2.0, 0.5, 0.7, 4.0])
+    if gives_up:
+        monkeypatch.setattr("daqp.solve", lambda *given: (slope, 0.0, -2, {}))
+    found = on_simplexes(np.full((6, 6), curvature), slope, 2)
+    np.testing.assert_allclose(found, [0, 1, 0, 1, 0, 0], atol=1e-6)
+
+
 def test_groups_of_many_sequences_come_near_the_joint_minimum():
     """With 12 x 20 weights no single programme is solved: the sweeps still do most of the work."""
     rng = np.random.default_rng(2)

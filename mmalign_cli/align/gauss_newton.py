@@ -29,6 +29,7 @@ _VARIABLES = 96
 _SWEEPS = 2
 _DAMPINGS = (1e-12, 1e-9, 1e-6, 1e-3)
 """Of the mean curvature. Where a model is as flat as rounding, DAQP may go round in a circle."""
+_FLATTEST = 1e-6
 _EQUALITY = 5
 
 
@@ -122,15 +123,11 @@ def _group(model: Model, part: slice) -> _Group:
 def on_simplexes(hessian: Float64Array, slope: Float64Array, count: int) -> Float64Array:
     """Return the x of least ``1/2 x'Hx + f'x`` whose `count` equal parts lie on a simplex each.
 
-    By the dual active-set method of DAQP (Arnstroem, Bemporad and Axehill, 2022).
-
-    Raises
-    ------
-    ArithmeticError
-        If it finds none; what there is to minimise is then not finite.
+    By the dual active-set method of DAQP (Arnstroem, Bemporad and Axehill, 2022). Where it gives
+    up, the corner of each simplex where ``f'x`` is least: downhill too (Frank and Wolfe, 1956).
     """
     size = len(slope)
-    scale = float(np.trace(hessian)) / size or 1.0
+    scale = max(float(np.trace(hessian)) / size, _FLATTEST * float(np.abs(slope).max())) or 1.0
     sums = np.kron(np.eye(count), np.ones((1, size // count)))
     upper = np.ones(size + count)
     lower = np.concatenate([np.zeros(size), np.ones(count)])
@@ -141,4 +138,5 @@ def on_simplexes(hessian: Float64Array, slope: Float64Array, count: int) -> Floa
         if flag > 0:
             parts = np.maximum(found.reshape(count, -1), 0.0)
             return np.asarray((parts / parts.sum(axis=1, keepdims=True)).ravel())
-    raise ArithmeticError(f"no minimum of the quadratic model: DAQP ends with {flag}")
+    corners = slope.reshape(count, -1).argmin(axis=1)
+    return np.asarray(np.eye(size // count)[corners].ravel())
