@@ -124,7 +124,8 @@ class Basis:
         u = np.linspace(0.0, 1.0, n_steps)
         made = [KINDS[kind].make(u, count, *values) for kind, count, values in self.parts]
         inner = np.hstack(made)
-        inner = np.maximum.accumulate((inner - inner[0]) / (inner[-1] - inner[0]))
+        inner = np.minimum((inner - inner[0]) / (inner[-1] - inner[0]), 1.0)
+        inner = np.maximum.accumulate(inner)
         begin, end = ends.begin or self.offset, ends.end or self.offset
         before, after = np.ones((n_steps, int(begin))), np.zeros((n_steps, int(end)))
         return np.hstack([before, inner, after])

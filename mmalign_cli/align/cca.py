@@ -175,24 +175,15 @@ def cca(moments: Moments, ridge: float | Float64Array = 0.0) -> Canonical:
     blocks = moments.blocks
     covariance = moments.covariance
     own = [covariance[b, b] for b in blocks]
-
-    if isinstance(ridge, np.ndarray):
-        added = ridge
-    else:
-        added = np.array([ridge * float(s.diagonal().mean()) for s in own])
-    white = [whitening(s, float(r)) for s, r in zip(own, added, strict=True)]
+    added = ridge
+    if not isinstance(ridge, np.ndarray):
+        added = np.array([ridge * float(c.diagonal().mean()) for c in own])
+    white = [whitening(c, float(r)) for c, r in zip(own, np.asarray(added), strict=True)]
     ranks = [w.shape[1] for w in white]
-    cross = np.block(
-        [
-            [
-                np.zeros((ranks[i], ranks[j]))
-                if i == j
-                else white[i].T @ covariance[a, b] @ white[j]
-                for j, b in enumerate(blocks)
-            ]
-            for i, a in enumerate(blocks)
-        ]
-    )
+    half = np.vstack([w.T @ covariance[b] for w, b in zip(white, blocks, strict=True)])
+    cross = np.hstack([half[:, b] @ w for w, b in zip(white, blocks, strict=True)])
+    for block in blocks_of(ranks):
+        cross[block, block] = 0.0
     rho, vectors = np.linalg.eigh(cross)
     dims = min(ranks)
     best = vectors[:, ::-1][:, :dims] * np.sqrt(len(blocks))
@@ -295,12 +286,9 @@ def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
     second = held.covariance + np.outer(apart, apart)
     blocks, m = held.blocks, len(held.dims)
     gains = np.zeros(len(fit.correlations))
-    units = [
-        _in_units(f.weights, rest.covariance[b, b]) for f, b in zip(fit.maps, blocks, strict=True)
-    ]
     for i in range(m):
         for j in range(i + 1, m):
-            u, v = units[i], units[j]
+            u, v = fit.maps[i].weights, fit.maps[j].weights
             a, b = blocks[i], blocks[j]
             aa, bb = _diagonal(u, second[a, a], u), _diagonal(v, second[b, b], v)
             ab = _diagonal(u, second[a, b], v)
@@ -308,12 +296,6 @@ def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
             left = 1.0 - rho**2
             gains += -0.5 * np.log(left) - (rho**2 * (aa + bb) - 2 * rho * ab) / (2 * left)
     return gains / (m * (m - 1) / 2)
-
-
-def _in_units(weights: Float64Array, covariance: Float64Array) -> Float64Array:
-    """Return weights under which each variate has variance 1: those of m sets differ."""
-    size = _diagonal(weights, covariance, weights)
-    return np.asarray(weights / np.sqrt(np.where(size > 0, size, 1.0)))
 
 
 def _diagonal(u: Float64Array, middle: Float64Array, v: Float64Array) -> Float64Array:

@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Protocol
 
 import numpy as np
 
+from mmalign_cli import runtime
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array
+from mmalign_cli.runtime import Progress
 
 DEFAULT_BASIS = "spline:24:1"
-_LEAST_STEPS = 300
-_LONGER = 1.1
+LONGER = 1.1
+"""Steps of the common time line by the frames of the longest sequence."""
 _LEAST_FRAMES = 6
 
 
@@ -48,14 +51,14 @@ class Settings:
     ----------
     dims : float or None
         Dimensions of the common space; below 1 the share of the sum of correlations that they
-        hold in the first round; None chooses on held-out steps. Of `pctw` and `gtw` alone, as
-        is `ridge`.
+        hold in the first round. None: `gtw` chooses on held-out steps, `pctw` takes 0.95. Of
+        these two alone, as is `ridge`.
     ridge : float or None
         Regularization relative to each sequence's mean variance. None: none where a sequence has
         at least ten frames a dimension, else 0.05.
     length : int or None
         Steps of the common time line. None: 1.1 times the frames of the longest sequence,
-        at least 300.
+        of `gtw` at least 300.
     rounds : int or None
         At most, from each start; None leaves it to the algorithm.
     tolerance_frames : float
@@ -124,6 +127,18 @@ class Found:
     basis: Float64Array | None = None
 
 
+class Aligner(Protocol):
+    """An aligner of m sequences (n_i, d_i)."""
+
+    def __call__(
+        self,
+        sequences: Sequence[Float64Array],
+        settings: Settings,
+        progress: Progress = runtime.silent,
+    ) -> Found:
+        """Align; may raise InputError and AlignmentError."""
+
+
 def checked(sequences: Sequence[Float64Array], subject: str) -> list[Float64Array]:
     """Return the sequences (n_i, d_i) in double precision; InputError if one cannot be aligned."""
     parts = [np.asarray(x, dtype=np.float64) for x in sequences]
@@ -147,10 +162,10 @@ def comparable(sequences: Sequence[Float64Array], subject: str) -> list[Float64A
     return parts
 
 
-def length_of(sequences: Sequence[Float64Array], settings: Settings) -> int:
-    """Return the steps of the common time line."""
+def length_of(sequences: Sequence[Float64Array], settings: Settings, least: int = 0) -> int:
+    """Return the steps of the common time line, where settings leave them open at least so many."""
     longest = max(map(len, sequences))
-    return settings.length or max(_LEAST_STEPS, int(_LONGER * longest + 0.5))
+    return settings.length or max(least, int(LONGER * longest + 0.5))
 
 
 def straight_path(lengths: Sequence[int], n_steps: int) -> Float64Array:

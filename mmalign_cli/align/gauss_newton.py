@@ -17,17 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import daqp
 import numpy as np
 
 from mmalign_cli.model import Float64Array
 
-TOGETHER = 8
-"""Sequences that one quadratic programme moves."""
+_VARIABLES = 96
+"""At most, of one quadratic programme: of more than one sequence."""
 _SWEEPS = 2
 _DAMPINGS = (1e-12, 1e-9, 1e-6, 1e-3)
 """Of the mean curvature. Where a model is as flat as rounding, DAQP may go round in a circle."""
+_FLATTEST = 1e-6
 _EQUALITY = 5
 
 
@@ -82,59 +84,50 @@ def minimiser(model: Model, weights: Float64Array) -> Float64Array:
     weights : ndarray, shape (m, k)
         Where it was made.
     """
-    m = len(weights)
+    m, k = weights.shape
+    count = max(_VARIABLES // k, 1)
+    groups = [_group(model, slice(first, first + count)) for first in range(0, m, count)]
     new = weights.copy()
-    if m <= TOGETHER:
-        return _moved(model, weights, new, slice(0, m), np.zeros(len(model.moves[0])))
     total = np.zeros(len(model.moves[0]))
-    for _ in range(_SWEEPS):
-        for first in range(0, m, TOGETHER):
-            part = slice(first, first + TOGETHER)
-            before = _sum_of_moves(model, new - weights, part)
-            new = _moved(model, weights, new, part, total - before)
-            total += _sum_of_moves(model, new - weights, part) - before
+    for _ in range(_SWEEPS if len(groups) > 1 else 1):
+        for group in groups:
+            start = weights[group.part].ravel()
+            others = total - group.moves @ (new[group.part].ravel() - start)
+            slope = group.slope - group.moves.T @ others - group.hessian @ start
+            found = on_simplexes(group.hessian, slope, len(start) // k)
+            total = others + group.moves @ (found - start)
+            new[group.part] = found.reshape(-1, k)
     return new
 
 
-def _sum_of_moves(model: Model, steps: Float64Array, part: slice) -> Float64Array:
-    total = np.zeros(len(model.moves[0]))
-    for g, d in zip(model.moves[part], steps[part], strict=True):
-        total += g @ d
-    return total
+class _Group(NamedTuple):
+    """Some of the sequences: their G side by side, and the model of their weights alone."""
+
+    part: slice
+    moves: Float64Array
+    hessian: Float64Array
+    slope: Float64Array
 
 
-def _moved(
-    model: Model, weights: Float64Array, new: Float64Array, part: slice, others: Float64Array
-) -> Float64Array:
-    """Return `new` with the weights of a part of the sequences at their best."""
-    m, k = weights.shape
-    side = np.hstack(model.moves[part])
-    count = side.shape[1] // k
-    gram = side.T @ side
+def _group(model: Model, part: slice) -> _Group:
+    m, k = model.gradients.shape
+    moves = np.hstack(model.moves[part])
+    gram = moves.T @ moves
     hessian = -gram
-    for i in range(count):
-        block = slice(i * k, (i + 1) * k)
-        hessian[block, block] += m * gram[block, block]
-        hessian[block, block] += model.stiffness / model.scale
-    slope = model.gradients[part].ravel() / model.scale - side.T @ others
-    start = weights[part].ravel()
-    out = new.copy()
-    out[part] = on_simplexes(hessian, slope - hessian @ start, count).reshape(count, k)
-    return out
+    for first in range(0, len(gram), k):
+        block = slice(first, first + k)
+        hessian[block, block] += m * gram[block, block] + model.stiffness / model.scale
+    return _Group(part, moves, hessian, model.gradients[part].ravel() / model.scale)
 
 
 def on_simplexes(hessian: Float64Array, slope: Float64Array, count: int) -> Float64Array:
     """Return the x of least ``1/2 x'Hx + f'x`` whose `count` equal parts lie on a simplex each.
 
-    By the dual active-set method of DAQP (Arnstroem, Bemporad and Axehill, 2022).
-
-    Raises
-    ------
-    ArithmeticError
-        If it finds none; what there is to minimise is then not finite.
+    By the dual active-set method of DAQP (Arnstroem, Bemporad and Axehill, 2022). Where it gives
+    up, the corner of each simplex where ``f'x`` is least: downhill too (Frank and Wolfe, 1956).
     """
     size = len(slope)
-    scale = float(np.trace(hessian)) / size or 1.0
+    scale = max(float(np.trace(hessian)) / size, _FLATTEST * float(np.abs(slope).max())) or 1.0
     sums = np.kron(np.eye(count), np.ones((1, size // count)))
     upper = np.ones(size + count)
     lower = np.concatenate([np.zeros(size), np.ones(count)])
@@ -145,4 +138,5 @@ def on_simplexes(hessian: Float64Array, slope: Float64Array, count: int) -> Floa
         if flag > 0:
             parts = np.maximum(found.reshape(count, -1), 0.0)
             return np.asarray((parts / parts.sum(axis=1, keepdims=True)).ravel())
-    raise ArithmeticError(f"no minimum of the quadratic model: DAQP ends with {flag}")
+    corners = slope.reshape(count, -1).argmin(axis=1)
+    return np.asarray(np.eye(size // count)[corners].ravel())

@@ -25,6 +25,7 @@ from mmalign_cli.align.warps import CLOSED_ENDS
 from mmalign_cli.model import Float64Array
 from mmalign_cli.runtime import Progress
 
+LEAST_STEPS = 300
 _BENDS = (0.4, -0.4, 0.8, -0.8)
 _MOST_BENT = 6
 _SKIPPED = 0.1
@@ -75,7 +76,7 @@ def starts_of(sequences: Sequence[Float64Array], settings: Settings) -> list[Lea
 
     Where ends are open, each also with a tenth of the sequences skipped there.
     """
-    n_steps = length_of(sequences, settings)
+    n_steps = length_of(sequences, settings, LEAST_STEPS)
     u = np.linspace(0.0, 1.0, n_steps)[:, np.newaxis]
     rows = bends_of(len(sequences))[: settings.own_starts]
     own = [Lead(_name_of(row), u**row) for row in rows]

@@ -39,7 +39,7 @@ from mmalign_cli.align.gauss_newton import Model, minimiser, moves_of, without
 from mmalign_cli.align.sets import side_by_side
 from mmalign_cli.model import Float64Array
 
-_FLOOR = 1e-3
+_FLOOR = 1e-5
 _ENOUGH = 1e-4
 _HALVINGS = 12
 

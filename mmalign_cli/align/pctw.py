@@ -12,12 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmalign_cli import runtime
-from mmalign_cli.align.cca import along
+from mmalign_cli.align.cca import along, dims_of_energy
 from mmalign_cli.align.family import Found, Settings
 from mmalign_cli.align.procrustes import Project, Template, first_paths, loop, mean_along, result
-from mmalign_cli.align.sets import Fit, Sets, over_dims, prepare
+from mmalign_cli.align.sets import Fit, Sets, prepare
 from mmalign_cli.model import Float64Array, IntArray
 from mmalign_cli.runtime import Progress
+
+_SHARE = 0.95
 
 
 def variates(sets: Sets, fit: Fit, dims: int) -> Project:
@@ -37,8 +39,9 @@ def pctw(
 ) -> Found:
     """Align sequences of any numbers of columns by canonical time warping to their mean.
 
-    Which start, and how many dimensions where they are not given: those of most evidence on
-    held-out stretches of the path.
+    Of several starts that of most evidence on held-out stretches of its path is taken. That is no
+    guide to the number of dimensions here, where even the best path is far from the truth: in too
+    few of them the mean of all fits any.
 
     Parameters
     ----------
@@ -58,12 +61,10 @@ def pctw(
     starts = first_paths(sets.values, settings, "pctw")
     names, paths = [name for name, _ in starts], [path for _, path in starts]
 
-    def attempt(dims: int) -> tuple[float, Found]:
-        descents = loop(variates(sets, sets.fit, dims), settings).descend_all(paths, progress)
-        evidences = [sets.evidence(sets.values, d.settled.path)[0] for d in descents]
-        best = int(np.argmax(evidences))
-        return evidences[best], result(descents, names, best)
-
-    return over_dims(
-        settings, sets.most_dims, lambda: sets.fit(along(sets.values, paths[0])), attempt
-    )
+    share = _SHARE if settings.dims is None else settings.dims
+    dims = int(share)
+    if share < 1:
+        dims = dims_of_energy(sets.fit(along(sets.values, paths[0])).correlations, share)
+    descents = loop(variates(sets, sets.fit, dims), settings).descend_all(paths, progress)
+    evidences = [sets.evidence(sets.values, d.settled.path)[0] for d in descents]
+    return result(descents, names, int(np.argmax(evidences)))

@@ -1,0 +1,450 @@
+"""The papers' family of aligners: bases, steps, the loop, and what they find on made data."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive import accumulate
+from scipy.optimize import minimize
+
+from mmalign_cli import runtime
+from mmalign_cli.align import bases
+from mmalign_cli.align.algorithms import ALGORITHMS
+from mmalign_cli.align.cca import cca
+from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.family import Settings, Start, spread, straight_path
+from mmalign_cli.align.gauss_newton import Model, minimiser, on_simplexes
+from mmalign_cli.align.gtw_objective import Problem, read
+from mmalign_cli.align.imw import corrected, differences, smooth
+from mmalign_cli.align.procrustes import ONE_EACH, mean_along
+from mmalign_cli.align.reference import RECORDINGS, REFERENCE, TOYS
+from mmalign_cli.align.sets import side_by_side
+from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
+from mmalign_cli.errors import AlignmentError, InputError, UsageError
+from mmalign_cli.evidence.metrics import path_difference
+from mmalign_cli.evidence.synth import spiral
+
+EVERY_KIND = [f"{kind}:4" for kind in bases.KINDS]
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "reference"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with runtime.one_algebra_thread():
+        yield
+
+
+def planted(seed=1, m=3):
+    return spiral(m, np.random.default_rng(seed))
+
+
+# Bases
+
+
+@pytest.mark.parametrize("spec", [*EVERY_KIND, "pow:1", "spline:1", "spline:9:1", "pow:5,tanh:5"])
+def test_bases_rise_from_first_to_last(spec):
+    columns = bases.parse(spec).columns(80, CLOSED_ENDS)
+    assert columns.shape[1] == sum(int(item.split(":")[1]) for item in spec.split(","))
+    assert (np.diff(columns, axis=0) >= 0).all()
+    np.testing.assert_array_equal(
+        columns[[0, -1]], [[0.0] * len(columns.T), [1.0] * len(columns.T)]
+    )
+
+
+def test_parameters_are_those_of_the_papers():
+    u = np.linspace(0, 1, 300)
+    columns = bases.parse("pow:3:0.4,tanh:3:0.6:1").columns(300, CLOSED_ENDS)
+    for k, exponent in enumerate((10**-0.4, 1.0, 10**0.4)):
+        np.testing.assert_allclose(columns[:, k], u**exponent, atol=1e-12)
+    for k, centre in enumerate((-1.0, 0.0, 1.0), 3):
+        raw = np.tanh(0.6 * (np.linspace(-3, 3, 300) - centre))
+        np.testing.assert_allclose(columns[:, k], (raw - raw[0]) / np.ptp(raw), atol=1e-12)
+
+
+def test_splines_of_degree_one_are_ramps():
+    columns = bases.parse("spline:5:1").columns(101, CLOSED_ENDS)
+    u = np.linspace(0, 1, 101)[:, None]
+    np.testing.assert_allclose(columns, np.clip(5 * u - np.arange(5), 0, 1), atol=1e-12)
+
+
+def test_an_offset_opens_both_ends():
+    columns = bases.parse("offset,pow:2").columns(30, CLOSED_ENDS)
+    assert (columns[:, 0] == 1).all()
+    assert (columns[:, -1] == 0).all()
+    np.testing.assert_array_equal(columns, bases.parse("pow:2").columns(30, OpenEnds(True, True)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "place", "hint"),
+    [
+        ("pow:3,tahn:2", "item 2, 'tahn:2'", "did you mean tanh?"),
+        ("pow", "item 1, 'pow': 0 numbers", "pow:columns:spread"),
+        ("step:3:1", "item 1, 'step:3:1': 2 numbers", "step:columns"),
+        ("pow:3,tanh:3:0.6:1:4", "item 2", "tanh:columns:steepness:reach"),
+        ("pow:x", "'x' columns", "pow:columns"),
+        ("pow:65", "'65' columns", "pow:columns"),
+        ("pow:2:nan", "spread 'nan'", "pow:columns:spread"),
+        ("spline:3:0", "degree '0'", "spline:columns:degree"),
+        ("offset", "no basis beside offset", "kinds: pow"),
+        ("", "item 1, ''", "kinds: pow"),
+    ],
+)
+def test_a_wrong_basis_is_named_by_its_place(spec, place, hint):
+    with pytest.raises(UsageError) as caught:
+        bases.parse(spec)
+    assert place in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_levels_grow_to_the_basis_asked_for():
+    counts = [[c for _, c, _ in b.parts] for b in bases.parse("spline:24,pow:5").levels()]
+    assert counts == [[3, 3], [6, 3], [12, 3], [24, 5]]
+    assert len(bases.parse("pow:2").levels()) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["pow:3", "spline:6", "pow:3,tanh:3"]))
+def test_the_nearest_warp_is_that_of_a_general_solver(seed, spec):
+    rng = np.random.default_rng(seed)
+    basis = bases.parse(spec).columns(40, CLOSED_ENDS)
+    target = np.sort(rng.random(40))
+    ours = bases.nearest(basis, target)
+    assert (ours >= 0).all()
+    assert ours.sum() == pytest.approx(1.0)
+    k = basis.shape[1]
+    other = minimize(
+        lambda w: ((basis @ w - target) ** 2).sum(),
+        np.full(k, 1 / k),
+        jac=lambda w: 2 * basis.T @ (basis @ w - target),
+        bounds=[(0, 1)] * k,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+        method="SLSQP",
+        options={"ftol": 1e-12},
+    )
+    assert ((basis @ ours - target) ** 2).sum() <= other.fun + 1e-7
+
+
+# Quadratic programmes
+
+
+def random_model(rng, m, k, rows=60):
+    moves = [rng.normal(size=(rows, k)) for _ in range(m)]
+    return Model(moves, rng.normal(size=(m, k)) * 20, 1.0, np.zeros((k, k)))
+
+
+def full(model):
+    m, k = model.gradients.shape
+    side = np.hstack(model.moves)
+    own = np.kron(np.eye(m), np.ones((k, k)))
+    return model.scale * (m * own - 1.0) * (side.T @ side)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(2, 5))
+def test_minima_on_simplexes_fulfil_the_optimality_conditions(seed, count, k):
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(count * k, count * k))
+    hessian, slope = root.T @ root, rng.normal(size=count * k)
+    x = on_simplexes(hessian, slope, count).reshape(count, k)
+    assert (x >= 0).all()
+    np.testing.assert_allclose(x.sum(axis=1), 1.0)
+    pull = (hessian @ x.ravel() + slope).reshape(count, k)
+    least = pull.min(axis=1, keepdims=True)
+    assert ((pull - least) * x).max() < 1e-6 * np.abs(pull).max()
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+@pytest.mark.parametrize("curvature", [0.0, 1e-300, 1e-18])
+def test_models_without_curvature_lead_to_corners(curvature, gives_up, monkeypatch):
+    """As of steps between which nothing happens, where DAQP may go round in a circle."""
+    slope = np.array([3.0, -1.0, 2.0, 0.5, 0.7, 4.0])
+    if gives_up:
+        monkeypatch.setattr("daqp.solve", lambda *given: (slope, 0.0, -2, {}))
+    found = on_simplexes(np.full((6, 6), curvature), slope, 2)
+    np.testing.assert_allclose(found, [0, 1, 0, 1, 0, 0], atol=1e-6)
+
+
+def test_groups_of_many_sequences_come_near_the_joint_minimum():
+    """With 12 x 20 weights no single programme is solved: the sweeps still do most of the work."""
+    rng = np.random.default_rng(2)
+    model = random_model(rng, 12, 20)
+    weights = np.full((12, 20), 1 / 20)
+    hessian, gradient = full(model), model.gradients.ravel()
+
+    def value(new):
+        d = (new - weights).ravel()
+        return gradient @ d + d @ hessian @ d / 2
+
+    joint = on_simplexes(hessian, gradient - hessian @ weights.ravel(), 12).reshape(12, 20)
+    found = minimiser(model, weights)
+    assert (found >= 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    assert value(joint) - 1e-9 <= value(found) < 0.98 * value(joint) < 0
+
+
+# The objective of gtw
+
+
+def problem_of(sequences, spec="spline:6", dims=2, n_steps=120, ends=CLOSED_ENDS, smoothness=0.0):
+    basis = bases.parse(spec).columns(n_steps, ends)
+    return Problem(sequences, basis, dims, np.zeros(len(sequences)), smoothness)
+
+
+def smooth_sequences(m=3, n=90):
+    """Without noise, so that reading between frames is nearly smooth."""
+    u = np.linspace(0, 1, n)
+    rng = np.random.default_rng(4)
+    out = []
+    for k in range(m):
+        v = u ** (0.8 + 0.2 * k)
+        latent = np.column_stack([np.sin(5 * v), np.cos(3 * v), v**2])
+        out.append(latent @ rng.normal(size=(3, 3)))
+    return out
+
+
+@pytest.mark.parametrize(("ends", "smoothness"), [(CLOSED_ENDS, 0.0), (OpenEnds(True, True), 0.3)])
+def test_the_gradient_is_that_of_the_objective(ends, smoothness):
+    problem = problem_of(smooth_sequences(n=9000), ends=ends, smoothness=smoothness)
+    rng = np.random.default_rng(5)
+    k = problem.basis.shape[1]
+    weights = rng.dirichlet(np.full(k, 5.0), size=3)
+    gradient = problem.model(problem.pose(weights), weights).gradients
+    for _ in range(6):
+        d = rng.normal(size=(3, k))
+        d -= d.mean(axis=1, keepdims=True)
+        rise = [problem.pose(weights + s * 1e-5 * d).objective for s in (1, -1)]
+        assert (gradient * d).sum() == pytest.approx((rise[0] - rise[1]) / 2e-5, rel=1e-3, abs=0.02)
+
+
+def test_the_distance_of_the_variates_is_what_the_correlations_say():
+    """The mean squared distance over steps and pairs: 2 sum (1 - correlation)."""
+    problem = problem_of(planted().sequences)
+    weights = np.full((3, 6), 1 / 6)
+    pose = problem.pose(weights)
+    expected = 2 * (1 - pose.found.correlations).sum()
+    assert spread(pose.latents) == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 5),
+    st.sampled_from([CLOSED_ENDS, OpenEnds(True, True), OpenEnds(False, True)]),
+    st.sampled_from(["spline:7", "pow:3,tanh:3", "step:3,exp:3"]),
+)
+def test_the_objective_never_rises(seed, m, ends, spec):
+    rng = np.random.default_rng(seed)
+    sequences = [rng.normal(size=(40 + 7 * k, 2 + k % 2)).cumsum(axis=0) for k in range(m)]
+    problem = problem_of(sequences, spec, 2, 60, ends, smoothness=0.01)
+    weights = rng.dirichlet(np.ones(problem.basis.shape[1]), size=m)
+    before = problem.pose(weights).objective
+    for _ in range(8):
+        weights, objective = problem.step(problem.pose(weights), weights)
+        assert objective <= before
+        assert objective == pytest.approx(problem.pose(weights).objective, rel=1e-9)
+        assert (np.diff(problem.path(weights), axis=0) > -1e-9).all()
+        before = objective
+
+
+def test_reading_between_frames():
+    x = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 5.0]])
+    at = np.array([0.0, 0.5, 1.75, 2.0])
+    np.testing.assert_allclose(read(x, at), [[0, 1], [1, 1], [3.5, 4], [4, 5]])
+
+
+# Warps to the mean
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 9), st.integers(0, 6))
+def test_one_frame_for_each_step_of_the_template(seed, n, more):
+    """Staying only where it is strictly cheaper: whole numbers tie often."""
+    rng = np.random.default_rng(seed)
+    x, template = rng.integers(0, 3, (n, 1)) * 1.0, rng.integers(0, 3, (n + more, 1)) * 1.0
+    frames = dtw(template, x, step=ONE_EACH).frames
+    cost = (template - x.T) ** 2
+    steps = [((1, 1, 1),), ((1, 0, 1),)]
+    table = accumulate(cost, steps, np.ones_like(cost, dtype=bool))
+    i, j = table.shape[0] - 1, n - 1
+    walk = [j]
+    while i > 0:
+        diagonal = table[i - 1, j - 1] if j > 0 else np.inf
+        j = j if table[i - 1, j] < diagonal else j - 1
+        i -= 1
+        walk.append(j)
+    np.testing.assert_array_equal(frames[:, 0], np.arange(n + more))
+    np.testing.assert_array_equal(frames[:, 1], walk[::-1])
+
+
+def test_corrections_solve_the_normal_equations():
+    rng = np.random.default_rng(6)
+    n = 12
+    x, counts = rng.normal(size=n), rng.integers(1, 4, n).astype(float)
+    target = rng.normal(size=int(counts.sum()))
+    W = np.repeat(np.eye(n), counts.astype(int), axis=0)
+    d = differences(n).toarray()
+    np.testing.assert_allclose(d, np.gradient(np.eye(n), axis=0))
+    p = np.block([[x.var() * d.T @ d, np.zeros((n, n))], [np.zeros((n, n)), d.T @ d]])
+    A = np.hstack([W * x, W])
+    a, b = np.split(np.linalg.solve(A.T @ A + p, A.T @ target), 2)
+    np.testing.assert_allclose(corrected(x, counts, W.T @ target, smooth), a * x + b, atol=1e-6)
+
+
+def test_the_mean_is_over_sequences():
+    x = [np.arange(4.0)[:, None], np.arange(8.0)[:, None]]
+    path = np.array([[0, 0], [1, 3], [3, 7]])
+    np.testing.assert_allclose(mean_along(x, path)[:, 0], [0, 2, 5])
+
+
+# What they find
+
+
+def same_kind(m=3):
+    """One curve on clocks of its own, for what compares frames as they are."""
+    rng = np.random.default_rng(7)
+    t = np.linspace(0, 1, 100)
+    clocks = [t, t**1.4, t**0.7][:m]
+    curve = [np.column_stack([np.sin(9 * c), np.cos(7 * c) + c]) for c in clocks]
+    truth = np.stack([np.interp(t, c, np.arange(100.0)) for c in clocks], axis=1)
+    return [x + 0.001 * rng.normal(size=x.shape) for x in curve], truth
+
+
+def test_procrustes_dtw_of_sequences_of_one_kind():
+    sequences, truth = same_kind()
+    found = ALGORITHMS["pdtw"](sequences, Settings())
+    straight = path_difference(straight_path([100] * 3, 300), truth)
+    assert path_difference(found.path, truth) < straight / 2
+    np.testing.assert_array_equal(found.path[[0, -1]], [[0] * 3, [99] * 3])
+    assert set(np.unique(np.diff(found.path, axis=0))) <= {0.0, 1.0}
+    assert found.objective[-1] < found.objective[0]
+
+
+@pytest.mark.parametrize(("name", "same"), [("pdtw", False), ("pddtw", True), ("pimw", True)])
+def test_shifts_matter_to_frames_alone(name, same):
+    """Not to derivatives, nor to frames that may be shifted: on whole numbers, without rounding."""
+    sequences = [np.round(64 * x) for x in same_kind()[0]]
+    shifted = [x + 64.0 * k for k, x in enumerate(sequences)]
+    paths = [ALGORITHMS[name](part, Settings()).path for part in (sequences, shifted)]
+    assert (path_difference(*paths) < 0.01) == same
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_gtw_on_spirals(m):
+    for seed in range(2):
+        take = planted(seed, m)
+        found = ALGORITHMS["gtw"](take.sequences, Settings(own_starts=1))
+        assert path_difference(np.floor(found.path + 0.5), take.truth) < 1.0
+        assert (np.diff(found.objective) <= 0).all()
+        assert (np.diff(found.path, axis=0) >= -1e-9).all()
+        last = [len(x) - 1 for x in take.sequences]
+        np.testing.assert_allclose(found.path, found.basis @ found.weights.T * last)
+        np.testing.assert_allclose(found.path[[0, -1]], [[0.0] * m, last], atol=1e-9)
+        read_along = [read(x, p) for x, p in zip(take.sequences, found.path.T, strict=True)]
+        z = [f(x) for f, x in zip(found.projections, read_along, strict=True)]
+        assert np.corrcoef(z[0][:, 0], z[1][:, 0])[0, 1] > 0.99
+
+
+def test_gtw_of_more_sequences_than_one_programme_holds():
+    take = planted(3, 7)
+    found = ALGORITHMS["gtw"](take.sequences, Settings(dims=2))
+    assert path_difference(np.floor(found.path + 0.5), take.truth) < 1.0
+
+
+def test_gtw_begins_where_it_is_told():
+    take = planted(5)
+    told = Settings(own_starts=0, dims=2, starts=(Start("truth", take.truth * 1.0),))
+    found = ALGORITHMS["gtw"](take.sequences, told)
+    assert (found.start, found.starts) == ("truth", 1)
+    assert path_difference(np.floor(found.path + 0.5), take.truth) < 0.6
+
+
+def test_gtw_finds_what_an_open_end_leaves_out():
+    rng = np.random.default_rng(8)
+    steps = np.linspace(0, 1, 160)
+    waves = rng.normal(size=(6, 3))
+    latent = sum(np.sin(2 * np.pi * (k + 1) * steps[:, None] + waves[k]) for k in range(6))
+    x = latent @ rng.normal(size=(3, 3))
+    y = latent[16:144] @ rng.normal(size=(3, 4))
+    found = ALGORITHMS["gtw"]([x, y], Settings(ends=OpenEnds(True, True), dims=2))
+    np.testing.assert_allclose(found.path[0], [16, 0], atol=4)
+    np.testing.assert_allclose(found.path[-1], [143, 127], atol=4)
+
+
+def test_smoothness_straightens_warps():
+    take = planted(6)
+    bent, even = (
+        ALGORITHMS["gtw"](take.sequences, Settings(own_starts=1, dims=2, smoothness=s)).path
+        for s in (0.0, 1e4)
+    )
+    line = straight_path([len(x) for x in take.sequences], len(even))
+    assert np.abs(even - line).max() < 1.0 < np.abs(bent - line).max()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_cannot_be_aligned_is_refused(name):
+    good = np.random.default_rng(9).normal(size=(30, 2))
+    with pytest.raises(InputError, match="sequence 2 has 3 frames"):
+        ALGORITHMS[name]([good, good[:3]], Settings())
+    with pytest.raises(InputError, match="every column of sequence 1 is constant"):
+        ALGORITHMS[name]([np.ones((30, 2)), good], Settings())
+    if name[:2] in ("pd", "pi"):
+        with pytest.raises(InputError, match="2 vs 3 dimensions"):
+            ALGORITHMS[name]([good, np.ones((30, 3)).cumsum(axis=0)], Settings())
+    if name != "gtw":
+        with pytest.raises(AlignmentError, match="30 frames do not fit"):
+            ALGORITHMS[name]([good, good], Settings(length=20))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_progress_may_stop_them(name):
+    def stop(*told):
+        raise KeyboardInterrupt
+
+    for aligners, told in ((ALGORITHMS, Settings()), (REFERENCE, TOYS)):
+        with pytest.raises(KeyboardInterrupt):
+            aligners[name](same_kind()[0], told, stop)
+
+
+# The reference programs
+
+
+def test_the_reference_restarts_from_the_straight_line():
+    """Each of its rounds is one step from there: so two rounds of it depend on the maps alone."""
+    take = planted(10)
+    one, many = (REFERENCE["gtw"](take.sequences, replace(TOYS, rounds=r)) for r in (1, 25))
+    again = ALGORITHMS["gtw"](take.sequences, Settings(dims=2, own_starts=1))
+    errors = [path_difference(f.path, take.truth) for f in (one, many, again)]
+    assert errors[2] < min(errors[:2])
+    assert many.weights.shape == (3, 6)
+
+
+def test_ridges_as_they_are_and_relative_to_the_variance():
+    sequences = [x[:80] for x in planted(11).sequences]
+    moments = side_by_side(sequences)
+    variances = [moments.covariance[b, b].diagonal().mean() for b in moments.blocks]
+    relative, absolute = cca(moments, 0.1), cca(moments, 0.1 * np.array(variances))
+    np.testing.assert_allclose(relative.correlations, absolute.correlations)
+    mixed = REFERENCE["pctw"](sequences, RECORDINGS)
+    assert mixed.correlations.shape == (3,)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the reference's data are not at {SHARED}")
+def test_the_reference_seed_by_seed():
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    import gtw_reference
+
+    name = "spiral_3_sequences"
+    pattern, m, told, _ = gtw_reference.DATA[name]
+    theirs = gtw_reference.reference_errors(SHARED, name)
+    for number, (sequences, truth) in enumerate(gtw_reference.problems(SHARED, name, pattern, m)):
+        if number == 4:
+            break
+        for algorithm, align in REFERENCE.items():
+            error = path_difference(align(sequences, told).path, truth)
+            assert error == pytest.approx(theirs[algorithm][number], abs=0.01), algorithm
