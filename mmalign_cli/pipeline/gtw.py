@@ -16,13 +16,15 @@ from mmalign_cli.align.average import Average, average_of
 from mmalign_cli.align.choices import DEFAULT_ALGORITHM, PAIR_STARTS
 from mmalign_cli.align.climb import MOST_ITERATIONS
 from mmalign_cli.align.dtw import bytes_needed, dtw, local_costs
-from mmalign_cli.align.family import DEFAULT_BASIS, Settings, checked
+from mmalign_cli.align.family import DEFAULT_BASIS, LONGER, checked
+from mmalign_cli.align.family import Settings as FamilySettings
 from mmalign_cli.align.gtw_objective import read
 from mmalign_cli.align.metrics import comparable, costs_along
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.pair import Settings as PairSettings
 from mmalign_cli.align.pair import prepare
 from mmalign_cli.align.problem import CLOSED
+from mmalign_cli.align.reference import REFERENCE, TOYS
 from mmalign_cli.align.time_maps import knots_of
 from mmalign_cli.align.together import (
     AVERAGING,
@@ -228,14 +230,12 @@ def _of_papers(
 ) -> Together:
     """Return what one of the papers' algorithms finds."""
     if settings.preset is not None:
-        from mmalign_cli.align.algorithms import REFERENCE
-
-        aligner, told = REFERENCE[settings.algorithm]
-        return of_family(parts, settings.algorithm, aligner(parts, told, progress))
+        found = REFERENCE[settings.algorithm](parts, reference_settings(parts, settings), progress)
+        return of_family(parts, settings.algorithm, found)
     starts = []
     if settings.algorithm in PAIR_STARTS and settings.init == "auto":
         starts.append(star_start(parts, progress))
-    told = Settings(
+    told = FamilySettings(
         dims=settings.dims,
         ridge=settings.regularization,
         rounds=settings.max_iter,
@@ -247,6 +247,19 @@ def _of_papers(
     )
     return of_family(
         parts, settings.algorithm, ALGORITHMS[settings.algorithm](parts, told, progress)
+    )
+
+
+def reference_settings(parts: Sequence[Float64Array], settings: GtwSettings) -> FamilySettings:
+    """Return the reference programs' own settings, but for what is given."""
+    longest = max(map(len, parts))
+    return replace(
+        TOYS,
+        length=max(int(TOYS.length or 0), int(LONGER * longest + 0.5)),
+        dims=TOYS.dims if settings.dims is None else settings.dims,
+        ridge=TOYS.ridge if settings.regularization is None else settings.regularization,
+        rounds=settings.max_iter,
+        basis=settings.basis or TOYS.basis,
     )
 
 
@@ -310,7 +323,8 @@ def _parameters(settings: GtwSettings, found: Together, metric: str) -> Mapping[
     if found.correlations is not None:
         parameters["dims"] = len(found.correlations)
     if found.weights is not None:
-        parameters["basis"] = settings.basis or DEFAULT_BASIS
+        own = DEFAULT_BASIS if settings.preset is None else TOYS.basis
+        parameters["basis"] = settings.basis or own
     for name in ("preset", "regularization", "starts", "max_iter"):
         if getattr(settings, name) is not None:
             parameters[name] = getattr(settings, name)

@@ -1,0 +1,251 @@
+"""``mmalign gtw``: the command, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from mmalign_cli.align.choices import BY_COLUMNS, GTW_ALGORITHMS
+from mmalign_cli.evidence.metrics import path_difference
+from mmalign_cli.evidence.synth import spiral
+from mmalign_cli.write.document import read_document, schema
+
+QUIET = ("--confidence", "none", "-q")
+
+
+@pytest.fixture
+def spirals(folder):
+    """Three images of a spiral: ``0.npy`` ..., and the true path."""
+    planted = spiral(3, np.random.default_rng(4))
+    for k, x in enumerate(planted.sequences):
+        np.save(folder / f"{k}.npy", x)
+    return [f"{k}.npy" for k in range(3)], planted.truth.astype(float)
+
+
+@pytest.fixture
+def takes(folder):
+    """Four recordings of one curve as tables at 50 frames a second: ``t0.csv`` ..."""
+    for k in range(4):
+        u = np.linspace(0, 1, 80 + 7 * k) ** (1 + 0.15 * k)
+        rows = np.column_stack([np.arange(len(u)) / 50, np.sin(9 * u), np.cos(14 * u) + u])
+        np.savetxt(f"t{k}.csv", rows, delimiter=",", header="time,x,y", comments="")
+    return [f"t{k}.csv" for k in range(4)]
+
+
+def test_three_streams_of_affine_images(run, spirals):
+    names, truth = spirals
+    done = run("gtw", *names, "--rate", "100", "--json", "-q")
+    assert done.code == 0, done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, json.loads(schema("alignment")))
+    assert document["method"] == "gtw"
+    assert document["parameters"]["road"] == "total correlation"
+    assert path_difference(np.array(document["path"]["frames"], float), truth) < 0.5
+    assert [m["stream"] for m in document["time_maps"]] == ["1", "2"]
+    assert [p["stream"] for p in document["projections"]] == ["0", "1", "2"]
+    assert np.array(document["projections"][0]["weights"]).shape == (3, 2)
+    assert document["confidence"]["supported"]
+    assert document["confidence"]["evidence"] > 3
+    assert document["optimizer"]["converged"]
+
+
+def test_the_cost_is_that_of_all_pairs_under_the_projections(run, spirals):
+    names, _ = spirals
+    assert run("gtw", *names, "--rate", "100", "-o", "a.json", *QUIET).code == 0
+    found = read_document("a.json")
+    mapped = [found.compared(k, np.load(name)) for k, name in enumerate(names)]
+    total = 0.0
+    for step in found.path.frames:
+        for i in range(3):
+            for j in range(i):
+                total += ((mapped[i][step[i]] - mapped[j][step[j]]) ** 2).sum()
+    assert total == pytest.approx(found.cost.total, rel=1e-9)
+
+
+@pytest.mark.parametrize("algorithm", GTW_ALGORITHMS)
+def test_every_algorithm_aligns_recordings_of_one_curve(run, takes, algorithm):
+    done = run("gtw", *takes, "--algorithm", algorithm, "-o", "a.json", *QUIET)
+    assert done.code == 0, done.stderr
+    found = read_document("a.json")
+    frames = found.path.frames
+    assert (frames[0] == 0).all()
+    np.testing.assert_allclose(frames[-1], [79, 86, 93, 100])
+    whole = frames.dtype == np.int64
+    assert whole == (algorithm != "gtw")
+    if algorithm in ("pimw", "pddtw"):
+        return  # motion warping bends the values, not the clock; derivatives see noise alone
+    t = np.linspace(0.3, 1.2, 50)
+    for k, time_map in enumerate(found.time_maps, 1):
+        u = (t / ((80 + 7 * k - 1) / 50)) ** (1 + 0.15 * k)
+        assert np.abs(time_map(t) - u * 79 / 50).mean() < 0.03
+
+
+def test_other_outputs(run, takes):
+    done = run(
+        "gtw", *takes, "--average", "mean.csv", "--cost", "c.npz", "--path", "p.csv",
+        "--aligned", "aligned", "--plot", "a.png", *QUIET,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert "gtw of 4 streams" in done.stdout
+    with open("p.csv", newline="") as file:
+        header = next(csv.reader(file))
+    assert header == ["step", *(f"t{k}_{what}" for k in range(4) for what in ("frame", "time"))]
+    with np.load("c.npz") as costs:
+        assert len(costs.files) == 3 * 6
+        assert costs["local_1_3"].shape == (87, 101)
+        np.testing.assert_allclose(
+            costs["accumulated_1_3"][0], np.cumsum(costs["local_1_3"][0]), rtol=1e-5
+        )
+        steps = costs["aligned_0_2"].shape[0]
+        assert np.trace(costs["aligned_0_2"]) < 0.1 * costs["aligned_0_2"].mean() * steps
+    assert sorted(p.name for p in Path("aligned").iterdir()) == [f"t{k}.csv" for k in range(4)]
+    assert Path("a.png").stat().st_size > 10_000
+    with open("mean.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["time", "x", "y", "x_spread", "y_spread"]
+    values = np.array(rows[1:], dtype=float)
+    assert len(values) == 101
+    assert values[-1, 0] == pytest.approx(np.mean([79, 86, 93, 100]) / 50)
+    assert values[:, 3:].mean() < 0.1
+
+
+@pytest.mark.parametrize("ending", ["npz", "npy"])
+def test_averages_are_streams_again(run, takes, ending):
+    assert run("gtw", *takes, "--average", f"mean.{ending}", *QUIET).code == 0
+    done = run("dtw", takes[0], f"mean.{ending}", "--rate", "50", "--json", *QUIET)
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout)["cost"]["mean"] < 0.01
+
+
+def test_streams_of_different_columns_average_in_the_common_space(run, spirals):
+    names, _ = spirals
+    np.save("0.npy", np.load("0.npy")[:, :2])
+    done = run("gtw", *names, "--rate", "100", "--average", "mean.csv", "--dims", "2", *QUIET)
+    assert done.code == 0, done.stderr
+    assert Path("mean.csv").read_text().startswith("time,common1,common2,common1_spread")
+
+
+def test_features_of_sound_agree_without_maps(run, folder):
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    tones = [rng.uniform(300, 2000, 12) for _ in range(2)][0]
+    for k, rate in enumerate((1.0, 1.15, 0.9)):
+        n = int(1200 * rate)
+        parts = [np.sin(2 * np.pi * f * np.arange(n) / 8000) for f in tones]
+        soundfile.write(f"s{k}.wav", 0.3 * np.concatenate(parts), 8000)
+    done = run("gtw", "s0.wav", "s1.wav", "s2.wav", "--json", *QUIET)
+    assert done.code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["parameters"]["road"] == "consensus"
+    assert document["parameters"]["metric"] == "euclidean"
+    assert document["projections"] is None
+    knots = np.array(document["time_maps"][0]["knots"])
+    assert np.abs(np.interp(0.7, *knots.T) - 0.7 / 1.15) < 0.03
+
+
+def test_the_reference_preset_is_that_of_the_programs(run, spirals):
+    names, _ = spirals
+    for algorithm in ("gtw", "pctw"):
+        done = run(
+            "gtw", *names, "--rate", "100", "--algorithm", algorithm, "--preset", "reference",
+            "--json", *QUIET,
+        )  # fmt: skip
+        assert done.code == 0, done.stderr
+        document = json.loads(done.stdout)
+        assert document["parameters"]["preset"] == "reference"
+        assert document["optimizer"]["chosen_start"] == "uniform"
+        assert document["path"]["frames"][-1] == [len(np.load(n)) - 1 for n in names]
+
+
+def test_a_basis_of_ones_own(run, spirals):
+    names, truth = spirals
+    done = run(
+        "gtw", *names, "--rate", "100", "--algorithm", "gtw", "--basis", "spline:12:1", "--json",
+        *QUIET,
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    assert document["parameters"]["basis"] == "spline:12:1"
+    weights = np.array(document["optimizer"]["weights"])
+    assert weights.shape == (3, 12)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
+    objective = document["optimizer"]["objective"]
+    assert all(b <= a for a, b in zip(objective, objective[1:], strict=False))
+    assert path_difference(np.array(document["path"]["frames"]), truth) < 3.0
+
+
+def test_unrelated_streams_are_said_to_be(run, folder):
+    rng = np.random.default_rng(1)
+    for k in range(3):
+        np.save(f"{k}.npy", np.cumsum(rng.normal(size=(150, 2)), axis=0))
+    done = run("gtw", "0.npy", "1.npy", "2.npy", "--rate", "50", "--json")
+    assert done.code == 0, done.stderr
+    assert not json.loads(done.stdout)["confidence"]["supported"]
+    assert "no evidence" in done.stderr
+
+
+def test_a_dry_run_says_what_it_takes(run, takes):
+    done = run("gtw", *takes, "--dry-run")
+    assert (done.code, done.stderr) == (0, "")
+    assert "4 streams, 80 + 87 + 94 + 101 frames of 2 dimensions" in done.stdout
+    assert "of memory" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--basis", "pow:5"), "--basis: means nothing to the joint algorithm"),
+        (("--algorithm", "dba", "--dims", "2"), "--dims: means nothing to the dba algorithm"),
+        (("--algorithm", "pctw", "--open-end"), "--open-end: means nothing to the pctw"),
+        (("--preset", "reference"), "--preset: means nothing to the joint algorithm"),
+        (("--algorithm", "gtw", "--basis", "sine:4"), "'sine"),
+        (("--coupling", "soft"), "soft"),
+        (("--average", "mean.txt"), "'mean.txt' does not end in"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(run, takes, options, what):
+    done = run("gtw", *takes, *options)
+    assert done.code == 2
+    assert what in done.stderr
+    assert done.stdout == ""
+
+
+def test_one_stream_is_none_to_align(run, takes):
+    done = run("gtw", takes[0])
+    assert done.code == 2
+    assert "needs two streams or more" in done.stderr
+
+
+@pytest.mark.parametrize("algorithm", BY_COLUMNS)
+def test_columns_that_cannot_be_compared_are_refused(run, takes, algorithm):
+    done = run("gtw", takes[0], f"{takes[1]},columns=x", "--algorithm", algorithm, "-o", "a.json")
+    assert done.code == 3
+    assert "2" in done.stderr
+    assert "1" in done.stderr
+    assert not Path("a.json").exists()
+
+
+def test_a_constant_stream_is_refused(run, takes):
+    np.save("flat.npy", np.ones((60, 3)))
+    done = run("gtw", *takes, "flat.npy", "--rate", "50")
+    assert done.code == 3
+    assert "constant" in done.stderr
+
+
+def test_strict_refuses_rounds_that_do_not_end(run, spirals):
+    names, _ = spirals
+    done = run(
+        "gtw", *names, "--rate", "100", "--algorithm", "gtw", "--max-iter", "1", "--strict", *QUIET
+    )
+    assert done.code == 4
+    assert "no convergence" in done.stderr
+
+
+def test_a_plain_limit_of_memory(run, takes):
+    done = run("gtw", *takes, "--max-memory", "10K")
+    assert done.code == 4
