@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import permutations
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,10 @@ from mmalign_cli.pipeline.restrictions import DtwSettings
 from mmalign_cli.runtime import silent
 
 Floats = npt.NDArray[np.float64]
+Item = TypeVar("Item")
+Series = list[tuple[Floats, str]]
+"""Frames and class of each."""
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 QUIET = GtwSettings(confidence="none")
 
@@ -55,7 +60,7 @@ def main() -> None:
         BENCHMARKS[name](arguments.folder, arguments.share)
 
 
-def some(items: Iterable[object], share: float) -> list[object]:
+def some(items: Iterable[Item], share: float) -> list[Item]:
     """Return the first so many."""
     every = list(items)
     return every[: max(1, round(share * len(every)))]
@@ -82,7 +87,9 @@ def planted(folder: Path, share: float) -> None:
         errors, roads = [], []
         for one in sets:
             found = align_together(one.sequences, Ask(), metric="sqeuclidean")
-            errors.append(path_difference(found.path.astype(np.float64), one.truth * 1.0))
+            errors.append(
+                path_difference(found.path.astype(np.float64), one.truth.astype(np.float64))
+            )
             roads.append(found.road)
         took = (time.process_time() - began) / len(sets)
         report(f"{file}, {max(set(roads), key=roads.count)}", np.array(errors), "frames", 2.0, took)
@@ -103,7 +110,7 @@ def mapped(alignment: Alignment, a: int, b: int, times_s: Floats) -> Floats:
 
 
 def music(folder: Path, share: float) -> None:
-    """The four pianists of a piece together: onsets shared by two, over all ordered pairs."""
+    """Align the four pianists of a piece: onsets shared by two, over all ordered pairs."""
     pieces = sorted(p for p in (folder / "data" / "music_asap").iterdir() if p.is_dir())
     for piece in some(pieces, share):
         rolls = sorted(piece.glob("*_roll50hz.npz"))
@@ -177,8 +184,8 @@ def plain_averaging(series: Sequence[Floats]) -> Floats:
             np.add.at(counts, path[:, 0], 1.0)
         if np.allclose(sums / counts, mean):
             break
-        mean = sums / counts
-    return mean
+        mean = np.asarray(sums / counts)
+    return np.asarray(mean)
 
 
 def _ours(series: Sequence[Floats]) -> Floats:
@@ -203,26 +210,24 @@ MEANS: dict[str, Callable[[Sequence[Floats]], Floats]] = {
 }
 
 
-def sets_of(
-    folder: Path,
-) -> Iterable[tuple[str, list[tuple[Floats, str]], list[tuple[Floats, str]]]]:
+def sets_of(folder: Path) -> Iterable[tuple[str, Series, Series]]:
     """Yield name, training and test series with their classes."""
     for name in ("GunPoint", "ArrowHead", "JapaneseVowels", "BasicMotions"):
-        yield name, *(_ts(folder / "aeon" / f"{name}_{part}.ts") for part in ("TRAIN", "TEST"))
+        train, test = (_ts(folder / "aeon" / f"{name}_{part}.ts") for part in ("TRAIN", "TEST"))
+        yield name, train, test
     for home, name in (("dtan", "ECGFiveDays"), ("tslearn", "Plane")):
-        yield name, *(_txt(folder / home / f"{name}_{part}.txt") for part in ("TRAIN", "TEST"))
+        train, test = (_txt(folder / home / f"{name}_{part}.txt") for part in ("TRAIN", "TEST"))
+        yield name, train, test
     with np.load(folder / "tslearn" / "Trace.npz") as data:
-        parts = [
-            [
-                (x.reshape(len(x), -1), str(k))
-                for x, k in zip(data[f"X_{p}"], data[f"y_{p}"], strict=True)
-            ]
-            for p in ("train", "test")
-        ]
-    yield "Trace", *parts
+        train, test = (_npz(data[f"X_{p}"], data[f"y_{p}"]) for p in ("train", "test"))
+    yield "Trace", train, test
 
 
-def _ts(path: Path) -> list[tuple[Floats, str]]:
+def _npz(values: Floats, kinds: Floats) -> Series:
+    return [(x.reshape(len(x), -1), str(k)) for x, k in zip(values, kinds, strict=True)]
+
+
+def _ts(path: Path) -> Series:
     text = path.read_text().lower().split("@data")[1].strip().splitlines()
     series = []
     for line in text:
@@ -232,7 +237,7 @@ def _ts(path: Path) -> list[tuple[Floats, str]]:
     return series
 
 
-def _txt(path: Path) -> list[tuple[Floats, str]]:
+def _txt(path: Path) -> Series:
     rows = [[float(v) for v in line.replace(",", " ").split()] for line in path.open()]
     return [(np.array(row[1:])[:, np.newaxis], str(int(row[0]))) for row in rows]
 
@@ -329,7 +334,7 @@ def _word_errors(knots: Floats, truth: Floats, starts_s: Floats) -> Floats:
     shares = starts_s / 3.0
     found = np.interp(np.interp(shares, knots[0], u), u, knots[1])
     right = np.interp(shares, truth, np.linspace(0.0, 1.0, len(truth)))
-    return np.abs(found - right)
+    return np.asarray(np.abs(found - right))
 
 
 BENCHMARKS: dict[str, Callable[[Path, float], None]] = {

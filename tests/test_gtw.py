@@ -116,7 +116,8 @@ def test_other_outputs(run, takes):
 
 @pytest.mark.parametrize("ending", ["npz", "npy"])
 def test_averages_are_streams_again(run, takes, ending):
-    assert run("gtw", *takes, "--average", f"mean.{ending}", *QUIET).code == 0
+    done = run("gtw", *takes, "--algorithm", "dba", "--average", f"mean.{ending}", *QUIET)
+    assert done.code == 0, done.stderr
     done = run("dtw", takes[0], f"mean.{ending}", "--rate", "50", "--json", *QUIET)
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout)["cost"]["mean"] < 0.01
@@ -134,7 +135,7 @@ def test_features_of_sound_agree_without_maps(run, folder):
     import soundfile
 
     rng = np.random.default_rng(0)
-    tones = [rng.uniform(300, 2000, 12) for _ in range(2)][0]
+    tones = rng.uniform(300, 2000, 12)
     for k, rate in enumerate((1.0, 1.15, 0.9)):
         n = int(1200 * rate)
         parts = [np.sin(2 * np.pi * f * np.arange(n) / 8000) for f in tones]
@@ -175,7 +176,7 @@ def test_a_basis_of_ones_own(run, spirals):
     assert weights.shape == (3, 12)
     np.testing.assert_allclose(weights.sum(axis=1), 1.0)
     objective = document["optimizer"]["objective"]
-    assert all(b <= a for a, b in zip(objective, objective[1:], strict=False))
+    assert (np.diff(objective) <= 0).all()
     assert path_difference(np.array(document["path"]["frames"]), truth) < 3.0
 
 

@@ -283,24 +283,30 @@ def fold_gains(folds: Sequence[Moments], ridge: float = 0.0) -> Float64Array:
 def _gains(fit: Canonical, rest: Moments, held: Moments) -> Float64Array:
     """Return the gain of each dimension of `fit` on other samples."""
     apart = held.mean - rest.mean
-    second = held.covariance + np.outer(apart, apart)
-    blocks, m = held.blocks, len(held.dims)
-    gains = np.zeros(len(fit.correlations))
-    for i in range(m):
-        for j in range(i + 1, m):
-            u, v = fit.maps[i].weights, fit.maps[j].weights
-            a, b = blocks[i], blocks[j]
-            aa, bb = _diagonal(u, second[a, a], u), _diagonal(v, second[b, b], v)
-            ab = _diagonal(u, second[a, b], v)
-            rho = np.minimum(_diagonal(u, rest.covariance[a, b], v), _LARGEST)
-            left = 1.0 - rho**2
-            gains += -0.5 * np.log(left) - (rho**2 * (aa + bb) - 2 * rho * ab) / (2 * left)
-    return gains / (m * (m - 1) / 2)
+    fitted, seen = (
+        _between(fit, rest.blocks, c)
+        for c in (rest.covariance, held.covariance + np.outer(apart, apart))
+    )
+    size = np.sqrt(np.maximum(np.einsum("kii->ki", fitted), np.finfo(np.float64).tiny))
+    units = size[:, :, np.newaxis] * size[:, np.newaxis, :]
+    first, second = np.triu_indices(len(rest.blocks), 1)
+    rho = np.minimum(fitted / units, _LARGEST)[:, first, second]
+    both = (seen / units)[:, first, second]
+    alone = np.einsum("kii->ki", seen / units)
+    left = 1.0 - rho**2
+    squares = alone[:, first] + alone[:, second]
+    gains = -0.5 * np.log(left) - (rho**2 * squares - 2 * rho * both) / (2 * left)
+    return np.asarray(gains.mean(axis=1))
 
 
-def _diagonal(u: Float64Array, middle: Float64Array, v: Float64Array) -> Float64Array:
-    """Return the diagonal of ``u' middle v``."""
-    return np.asarray(((u.T @ middle) * v.T).sum(axis=1))
+def _between(fit: Canonical, blocks: Sequence[slice], covariance: Float64Array) -> Float64Array:
+    """Return the covariances of the variates of m sets, dimension by dimension, (d, m, m)."""
+    d, m = len(fit.correlations), len(blocks)
+    weights = np.zeros((len(covariance), m, d))
+    for i, (f, block) in enumerate(zip(fit.maps, blocks, strict=True)):
+        weights[block, i] = f.weights
+    flat = weights.reshape(len(covariance), m * d)
+    return np.asarray(np.einsum("ikjk->kij", (flat.T @ covariance @ flat).reshape(m, d, m, d)))
 
 
 def dims_of_energy(correlations: Float64Array, share: float) -> int:

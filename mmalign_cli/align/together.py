@@ -43,6 +43,7 @@ _MOST_AT_ONCE = 4
 _PIECES = (24, 24, 36, 36, 36)
 _RIDGES = (1e-4, 1e-4, 1e-4, 1e-4, 1e-5)
 _FAR_BEHIND = 1.0
+_EXACT = 1e-9
 _RIDGE, _LITTLE_DATA_RIDGE, _FEW_FRAMES = 1e-4, 0.05, 10
 
 
@@ -211,7 +212,11 @@ def _ending(converged: bool) -> str:
 def of_family(parts: Sequence[Float64Array], name: str, found: Found) -> Together:
     """Return what one of the papers' algorithms found."""
     whole = _moving(rounded(found.path).astype(np.int64))
-    path = _moving(found.path) if found.weights is not None else whole
+    # A sum of weights is 1 to rounding only, and the ends are whole frames.
+    last = np.array([len(x) - 1.0 for x in parts])
+    near = np.round(found.path)
+    exact = np.where(np.abs(found.path - near) < _EXACT, near, found.path)
+    path = _moving(np.clip(exact, 0.0, last)) if found.weights is not None else whole
     return Together(
         name,
         found.path,

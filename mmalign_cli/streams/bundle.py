@@ -116,7 +116,8 @@ def choose_array(members: Mapping[str, Member], key: str | None, source: Source)
 
 
 def _is_helper(name: str) -> bool:
-    return name.lower() in RATE_NAMES or units_per_second(name) is not None
+    """Tell whether an array belongs to another one: its times, its rate, how far it spreads."""
+    return name.lower() in (*RATE_NAMES, "spread") or units_per_second(name) is not None
 
 
 def with_companions(
