@@ -250,3 +250,87 @@ def test_strict_refuses_rounds_that_do_not_end(run, spirals):
 def test_a_plain_limit_of_memory(run, takes):
     done = run("gtw", *takes, "--max-memory", "10K")
     assert done.code == 4
+
+
+@pytest.fixture
+def table(folder):
+    """Four takes of three sensors of one movement: ``takes.csv``, and the clocks of each."""
+    rng = np.random.default_rng(3)
+    maps = [rng.normal(size=(2, d)) for d in (3, 4, 2)]
+    rows, clocks = ["id,a,b,c"], []
+    for k in range(4):
+        phases = rng.uniform(0, 6, 4)
+        own = [np.linspace(0, 1, 90) ** e for e in (1.0, 1.3, 0.8)]
+        for name, clock, weights in zip("abc", own, maps, strict=True):
+            latent = np.column_stack(
+                [np.sin(9 * clock + phases[0]) + np.sin(4 * clock + phases[1]),
+                 np.cos(13 * clock + phases[2]) + np.cos(5 * clock + phases[3])]
+            )  # fmt: skip
+            noise = 0.01 * rng.normal(size=(90, weights.shape[1]))
+            np.save(f"{name}{k}.npy", latent @ weights + noise)
+        rows.append(f"k{k},a{k}.npy,b{k}.npy,c{k}.npy")
+        clocks.append(own)
+    Path("takes.csv").write_text("\n".join(rows) + "\n")
+    return clocks
+
+
+def take_errors(name, clocks):
+    """Return the mean errors in frames of the maps of a take to its first stream."""
+    found = read_document(name)
+    t = np.linspace(0.1, 0.8, 30)
+    return [
+        90
+        * np.abs(m(t) - np.interp(t * 100 / 89, np.linspace(0, 1, 90), clock) * 0.89).mean()
+        / 0.9
+        for m, clock in zip(found.time_maps, clocks[1:], strict=True)
+    ]
+
+
+def test_takes_share_their_maps_and_a_model_aligns_new_ones(run, table):
+    done = run(
+        "gtw", "--takes", "takes.csv", "--rate", "100", "-o", "out", "--save-model", "m.npz",
+        *QUIET,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    found = [read_document(f"out/k{k}.json") for k in range(4)]
+    assert found[0].projections == found[3].projections
+    assert found[0].parameters["takes"] == 4
+    assert found[0].confidence["take_evidence"] > 0.5
+    for k, clocks in enumerate(table):
+        assert max(take_errors(f"out/k{k}.json", clocks)) < 1.0
+    done = run(
+        "gtw", "--takes", "takes.csv", "--rate", "100", "--model", "m.npz", "-o", "new", "-q"
+    )
+    assert done.code == 0, done.stderr
+    assert max(take_errors("new/k2.json", table[2])) < 1.5
+    again = read_document("new/k2.json")
+    assert again.parameters["algorithm"] == "model"
+    assert again.confidence["supported"]
+
+
+def test_a_model_of_other_streams_is_refused(run, table):
+    done = run("gtw", "--takes", "takes.csv", "--rate", "9", "--save-model", "m.npz", *QUIET)
+    assert done.code == 0, done.stderr
+    Path("two.csv").write_text("a,b\na0.npy,b0.npy\n")
+    done = run("gtw", "--takes", "two.csv", "--rate", "9", "--model", "m.npz")
+    assert done.code == 3
+    assert "2 streams, m.npz has 3" in done.stderr
+    Path("wide.csv").write_text("a,b,c\na0.npy,b0.npy,a1.npy\n")
+    done = run("gtw", "--takes", "wide.csv", "--rate", "9", "--model", "m.npz")
+    assert done.code == 3
+    assert "c has 3 dimensions, m.npz 2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("a0.npy",), "--takes: stands instead of streams"),
+        (("--average", "m.csv"), "--average"),
+        (("--algorithm", "dba"), "--takes is for the joint algorithm"),
+        (("--open-end",), "takes have closed ends"),
+    ],
+)
+def test_what_takes_cannot_have(run, table, options, what):
+    done = run("gtw", "--takes", "takes.csv", *options)
+    assert done.code == 2
+    assert what in done.stderr

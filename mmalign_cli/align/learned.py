@@ -43,16 +43,16 @@ class StreamMap:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """Maps of two streams to a common space.
+    """Maps of two or more streams to a common space.
 
     Parameters
     ----------
-    maps : tuple of StreamMap
+    maps : tuple of m StreamMap
     correlations : ndarray, shape (k,)
         Of the coordinates of the common space, along the takes that they were learned from.
     """
 
-    maps: tuple[StreamMap, StreamMap]
+    maps: tuple[StreamMap, ...]
     correlations: Float64Array
 
     @property
@@ -65,21 +65,21 @@ class Learned:
         """Return the linear maps to where frames are compared."""
         return tuple(Linear(f.linear.mean, f.linear.weights * self.scale) for f in self.maps)
 
-    def latents(self, frames: Sequence[FloatArray]) -> tuple[Float64Array, Float64Array]:
-        """Return two streams where their distance says how well frames match.
+    def latents(self, frames: Sequence[FloatArray]) -> tuple[Float64Array, ...]:
+        """Return streams where their distance says how well frames match.
 
         Half the squared distance is then the log-likelihood of a match, but for terms of each
         frame alone.
         """
-        first, second = (f(x) * self.scale for f, x in zip(self.maps, frames, strict=True))
-        return first, second
+        return tuple(f(x) * self.scale for f, x in zip(self.maps, frames, strict=True))
 
     def warp(self, frames: Sequence[FloatArray], subject: str) -> Warp:
         """Align two streams by one DTW under the maps."""
-        return dtw(*self.latents(frames), subject=subject)
+        first, second = self.latents(frames)
+        return dtw(first, second, subject=subject)
 
     def gains(self, frames: Sequence[FloatArray], path: IntArray) -> Float64Array:
-        """Return the nats a step that each coordinate gains along a path, (k,).
+        """Return the nats a step that each coordinate gains along a path of two, (k,).
 
         The log-likelihood ratio of a pair of unit normals of correlation rho to one of none, as
         `mmalign_cli.align.cca.held_out_gains` has it: these frames were not fitted.

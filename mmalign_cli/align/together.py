@@ -196,16 +196,17 @@ def _on_mean(parts: Sequence[Float64Array], found: Consensus, road: str) -> Toge
         path,
         tuple(same(x.shape[1]) for x in parts),
         None,
-        _gains(parts, path),
+        gains_along(parts, path),
         found.objective,
         1,
         "consensus of pairs",
-        _ending(found.converged),
+        ending_of(found.converged),
         found.average(parts),
     )
 
 
-def _ending(converged: bool) -> str:
+def ending_of(converged: bool) -> str:
+    """Return what the document calls it."""
     return "converged" if converged else "max-iter"
 
 
@@ -223,7 +224,7 @@ def of_family(parts: Sequence[Float64Array], name: str, found: Found) -> Togethe
         path,
         found.projections,
         found.correlations,
-        _gains(parts, whole),
+        gains_along(parts, whole),
         found.objective,
         found.starts,
         found.start,
@@ -246,7 +247,8 @@ def star_start(parts: Sequence[Float64Array], progress: Progress) -> Start:
     return Start("pairs", (knots * (takes.lengths(0)[:, np.newaxis] - 1)).T)
 
 
-def _gains(parts: Sequence[Float64Array], path: IntArray) -> Float64Array:
+def gains_along(parts: Sequence[Float64Array], path: IntArray) -> Float64Array:
+    """Return the nats a step that each canonical dimension gains on held-out stretches."""
     return held_out_gains(folds_of(parts, path), _ridge(parts))
 
 
@@ -267,9 +269,9 @@ def _by_maps(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Tog
     path = found.paths[0]
     sensors = found.views is not None
     # The maps of views are of what was computed of the frames: here they are of the frames.
-    maps = _maps_along(parts, path) if sensors else Canonical(found.projections, found.correlations)
-    gains = _gains(parts, path)
-    maps = maps.leading(_dims(ask.dims, gains, len(maps.correlations)))
+    maps = maps_along(parts, path) if sensors else Canonical(found.projections, found.correlations)
+    gains = gains_along(parts, path)
+    maps = maps.leading(dims_for(ask.dims, gains, len(maps.correlations)))
     return Together(
         SENSORS if sensors else TOTAL_CORRELATION,
         found.frames(0),
@@ -280,15 +282,16 @@ def _by_maps(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Tog
         found.objective,
         found.starts,
         str(found.chosen_start),
-        _ending(found.converged),
+        ending_of(found.converged),
     )
 
 
-def _maps_along(parts: Sequence[Float64Array], path: IntArray) -> Canonical:
+def maps_along(parts: Sequence[Float64Array], path: IntArray) -> Canonical:
+    """Return the maps of the frames themselves that correlate most along a path."""
     return cca(along(parts, path), _ridge(parts))
 
 
-def _dims(asked: float | None, gains: Float64Array, most: int) -> int:
+def dims_for(asked: float | None, gains: Float64Array, most: int) -> int:
     """Return the dimensions in which frames are compared."""
     if asked is None or asked < 1:
         return min(int(np.argmax(np.cumsum(gains))) + 1 if len(gains) else most, most)
@@ -316,10 +319,10 @@ def _by_template(parts: Sequence[Float64Array], ask: Ask, progress: Progress) ->
     shared = shared_along(takes, knots)
     lengths = takes.lengths(0)
     path = warps.to_path(knots, lengths)
-    gains = _gains(parts, path)
+    gains = gains_along(parts, path)
     maps = tuple(f.after(t.white) for f, t in zip(shared.maps, takes.tracks, strict=True))
     found = Canonical(maps, shared.correlations)
-    found = found.leading(_dims(ask.dims, gains, len(found.correlations)))
+    found = found.leading(dims_for(ask.dims, gains, len(found.correlations)))
     return Together(
         TEMPLATE,
         (knots * (lengths[:, np.newaxis] - 1)).T,

@@ -273,11 +273,12 @@ def _align_takes(
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(option, "means nothing with --model, which learns nothing")
 
+    from mmalign_cli.pipeline import takes as stages
     from mmalign_cli.pipeline.ctw import CtwSettings
 
     settings = CtwSettings(**parameters)
     takes.run_takes(
-        table, defaults, settings, targets, run, save=save, model=model, dry_run=dry_run
+        stages, table, defaults, settings, targets, run, save=save, model=model, dry_run=dry_run
     )
 
 

@@ -14,6 +14,7 @@ from mmalign_cli.align.choices import (
     GTW_ALGORITHMS,
     PAIR_STARTS,
 )
+from mmalign_cli.commands import takes
 from mmalign_cli.commands.ctw import dims_option, from_zero
 from mmalign_cli.commands.dtw import write_alignment
 from mmalign_cli.commands.options import (
@@ -26,6 +27,7 @@ from mmalign_cli.commands.options import (
     parse_streams,
     run_options,
     stream_options,
+    take_defaults,
     take_run,
     take_targets,
 )
@@ -65,6 +67,14 @@ OPTIONS_OF: Mapping[str, frozenset[str]] = {
     epilog=EXAMPLES,
 )
 @click.argument("streams", nargs=-1, metavar="STREAM STREAM [STREAM]...")
+@click.option(
+    "--takes",
+    metavar="TAKES.csv",
+    help="Many takes under shared maps, instead of streams: a row a take, a column a stream; "
+    "-o is then a folder.",
+)
+@click.option("--save-model", metavar="FILE", help="Keep the maps that were learned: .npz.")
+@click.option("--model", metavar="FILE", help="Align under maps of --save-model: learn nothing.")
 @click.option(
     "--algorithm",
     type=click.Choice([*GTW_ALGORITHMS]),
@@ -138,11 +148,48 @@ def gtw(context: click.Context, /, streams: tuple[str, ...], **parameters: Any) 
     """
     run, targets = take_run(parameters), take_targets(parameters)
     dry_run, average = parameters.pop("dry_run"), parameters.pop("average")
+    table, model, save = (parameters.pop(name) for name in ("takes", "model", "save_model"))
     check_settings(context, parameters)
+    if table is not None:
+        if streams:
+            raise UsageError("--takes", "stands instead of streams", "name one of them")
+        if average is not None:
+            raise UsageError("--average", "is of one take, --takes are many")
+        _align_takes(table, parameters, targets, run, save=save, model=model, dry_run=dry_run)
+        return
+    for option, value in (("--save-model", save), ("--model", model)):
+        if value is not None:
+            raise UsageError(option, "goes with --takes", "write a table of one row")
     if len(streams) < 2:
         raise UsageError("gtw", "needs two streams or more")
     specs = parse_streams(streams, parameters)
     _align(specs, parameters, targets, run, average, dry_run)
+
+
+def _align_takes(
+    table: str,
+    parameters: dict[str, Any],
+    targets: Targets,
+    run: Run,
+    *,
+    save: str | None,
+    model: str | None,
+    dry_run: bool,
+) -> None:
+    """Align the takes of a table."""
+    if parameters["algorithm"] != DEFAULT_ALGORITHM:
+        what = f"--takes is for the {DEFAULT_ALGORITHM} algorithm"
+        raise UsageError("--algorithm", what, "leave it out")
+    defaults = take_defaults(parameters)
+    takes.check(targets, {**parameters, "coupling": "hard"}, model, save)
+
+    from mmalign_cli.pipeline import gtw_takes as stages
+    from mmalign_cli.pipeline.gtw import GtwSettings
+
+    settings = GtwSettings(**parameters)
+    takes.run_takes(
+        stages, table, defaults, settings, targets, run, save=save, model=model, dry_run=dry_run
+    )
 
 
 def check_settings(context: click.Context, parameters: dict[str, Any]) -> None:

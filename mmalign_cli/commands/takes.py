@@ -12,7 +12,6 @@ from mmalign_cli.commands.options import Run, Targets, check_folder
 from mmalign_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mmalign_cli.pipeline.ctw import CtwSettings
     from mmalign_cli.pipeline.takes import Take
     from mmalign_cli.streams.takes import TakeRow
 
@@ -41,9 +40,10 @@ def check(
 
 
 def run_takes(
+    stages: Any,
     table: str,
     defaults: Mapping[str, str],
-    settings: CtwSettings,
+    settings: object,
     targets: Targets,
     run: Run,
     *,
@@ -51,14 +51,16 @@ def run_takes(
     model: str | None,
     dry_run: bool,
 ) -> None:
-    """Align the takes of a table, together or under a model, and write their documents."""
-    from mmalign_cli.pipeline import takes as stages
+    """Align the takes of a table, together or under a model, and write their documents.
+
+    `stages` is the module of the aligner's own, such as `mmalign_cli.pipeline.takes`.
+    """
     from mmalign_cli.streams.takes import read_takes
     from mmalign_cli.write import document
     from mmalign_cli.write.atomic import Outputs
     from mmalign_cli.write.learned import read_learned, write_learned
 
-    rows = read_takes(table, defaults, n_streams=2)
+    rows = read_takes(table, defaults, n_streams=stages.N_STREAMS)
     documents = _documents(rows, targets)
     _check_outputs(rows, documents, table, save, model, run.force)
     learned = None if model is None else read_learned(model)[0]
@@ -94,10 +96,11 @@ def run_takes(
 def _say_need(takes: list[Take], n_bytes: int) -> None:
     from mmalign_cli.runtime import format_size
 
-    frames = [sum(take.streams[k].n_frames for take in takes) for k in range(2)]
-    first, second = (stream.n_dims for stream in takes[0].streams)
-    click.echo(f"{len(takes)} takes, {frames[0]} and {frames[1]} frames", nl=False)
-    click.echo(f" of {first} and {second} dimensions; {format_size(n_bytes)} of memory")
+    columns = range(len(takes[0].streams))
+    frames = " and ".join(str(sum(take.streams[k].n_frames for take in takes)) for k in columns)
+    dims = " and ".join(str(stream.n_dims) for stream in takes[0].streams)
+    click.echo(f"{len(takes)} takes, {frames} frames of {dims} dimensions", nl=False)
+    click.echo(f"; {format_size(n_bytes)} of memory")
 
 
 def _documents(rows: tuple[TakeRow, ...], targets: Targets) -> list[str]:

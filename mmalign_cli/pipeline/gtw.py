@@ -22,7 +22,7 @@ from mmalign_cli.align.gtw_objective import read
 from mmalign_cli.align.metrics import comparable, costs_along
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.pair import Settings as PairSettings
-from mmalign_cli.align.pair import prepare
+from mmalign_cli.align.pair import prepare_takes
 from mmalign_cli.align.problem import CLOSED
 from mmalign_cli.align.reference import REFERENCE, TOYS
 from mmalign_cli.align.time_maps import knots_of
@@ -37,22 +37,14 @@ from mmalign_cli.align.together import (
     of_family,
     star_start,
 )
-from mmalign_cli.align.warps import OpenEnds
+from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.align.windows import everything
 from mmalign_cli.errors import AlignmentError, InputError
 from mmalign_cli.evidence.confidence import judge, warning_of
 from mmalign_cli.evidence.efforts import DEFAULT_EFFORT, EFFORTS
 from mmalign_cli.evidence.verify import verify_group
 from mmalign_cli.features.registry import FEATURES
-from mmalign_cli.model import (
-    Alignment,
-    Array,
-    Cost,
-    Float64Array,
-    Stream,
-    TimeMap,
-    WarpingPath,
-)
+from mmalign_cli.model import Alignment, Array, Cost, Float64Array, Stream, TimeMap, WarpingPath
 from mmalign_cli.pipeline.ctw import projections_of
 from mmalign_cli.pipeline.streams import stream_warnings
 
@@ -172,25 +164,59 @@ def align_gtw(
         what = f"no convergence in {len(found.objective)} rounds ({found.ending})"
         raise AlignmentError(subject, what, "raise --max-iter, or leave --strict out")
     compared = tuple(f(x) for f, x in zip(found.maps, values, strict=True))
-    cost = cost_of(compared, found.path, metric)
-    verify_group(found.path, plan.frames, settings.ends, cost, compared, metric)
     verdict = _verdict(streams, values, found, metric, settings)
-    return Result(
-        Alignment(
-            method="gtw",
-            parameters=_parameters(settings, found, metric),
-            streams=tuple(s.info() for s in streams),
-            path=_path_of(found, streams),
-            time_maps=maps_of(found.line, streams),
-            cost=cost,
-            optimizer=_optimizer(found),
-            projections=_projections(streams, found),
-            confidence=verdict,
-            warnings=(*stream_warnings(streams), *_doubts(found, verdict)),
-        ),
-        found,
-        compared,
-        metric,
+    parameters = _parameters(settings, found, metric)
+    alignment = alignment_of(streams, found, compared, parameters, verdict, settings.ends)
+    return Result(alignment, found, compared, metric)
+
+
+def alignment_of(
+    streams: Sequence[Stream],
+    found: Together,
+    compared: Sequence[Float64Array],
+    parameters: Mapping[str, Any],
+    confidence: Mapping[str, Any],
+    ends: OpenEnds = CLOSED_ENDS,
+    *,
+    is_linear: bool = True,
+) -> Alignment:
+    """Return a verified alignment.
+
+    Parameters
+    ----------
+    streams : sequence of m Stream
+    found : Together
+    compared : sequence of m ndarray, shape (n_i, d)
+        The streams where they were compared.
+    parameters : Mapping
+        With the metric.
+    confidence : Mapping
+        A verdict.
+    ends : OpenEnds
+    is_linear : bool
+        Whether the maps are of the streams' own frames.
+
+    Raises
+    ------
+    MmalignError
+        If a check fails: a fault of mmalign itself.
+    """
+    metric = str(parameters["metric"])
+    cost = cost_of(compared, found.path, metric)
+    frames = [s.n_frames for s in streams]
+    verify_group(found.path, frames, ends, cost, compared, metric)
+    times = [_seconds(found.path[:, k], s) for k, s in enumerate(streams)]
+    return Alignment(
+        method="gtw",
+        parameters=parameters,
+        streams=tuple(s.info() for s in streams),
+        path=WarpingPath(found.path, np.column_stack(times)),
+        time_maps=_maps_of(found.line, streams),
+        cost=cost,
+        optimizer=_optimizer(found),
+        projections=_projections(streams, found) if is_linear else None,
+        confidence=confidence,
+        warnings=(*stream_warnings(streams), *_doubts(found, confidence)),
     )
 
 
@@ -296,16 +322,11 @@ def cost_of(compared: Sequence[Float64Array], path: Array, metric: str) -> Cost:
     return Cost(total, total / len(path))
 
 
-def _path_of(found: Together, streams: Sequence[Stream]) -> WarpingPath:
-    times = [_seconds(found.path[:, k], s) for k, s in enumerate(streams)]
-    return WarpingPath(found.path, np.column_stack(times))
-
-
 def _seconds(frames: Array, stream: Stream) -> Float64Array:
     return np.interp(frames, np.arange(stream.n_frames), stream.times)
 
 
-def maps_of(line: Float64Array, streams: Sequence[Stream]) -> tuple[TimeMap, ...]:
+def _maps_of(line: Float64Array, streams: Sequence[Stream]) -> tuple[TimeMap, ...]:
     """Return the time maps of warps (k, m) in fractional frames."""
     seconds = [_seconds(line[:, k], s) for k, s in enumerate(streams)]
     names = [s.name for s in streams]
@@ -377,23 +398,36 @@ def _verdict(
     Two streams agree by chance more than many do.
     """
     first, second = values[:2]
-    by_mean, is_raw = found.correlations is None, streams[0].features == "raw"
-    dims = None if found.correlations is None else float(len(found.correlations))
-    pair = prepare(first, second, PairSettings(dims=dims, init="uniform"), "gtw")
+    if found.correlations is not None:
+        return verdict_of_maps([(first, second)], found, settings)
+    is_raw = streams[0].features == "raw"
 
     def search(query: Float64Array) -> float:
-        if by_mean:
-            alike = [first, query]
-            return by_consensus(alike, settings.ask(), metric, is_raw, runtime.silent).evidence
+        alike = [first, query]
+        return by_consensus(alike, settings.ask(), metric, is_raw, runtime.silent).evidence
+
+    searches = EFFORTS[settings.confidence].searches
+    with runtime.one_algebra_thread():
+        return judge(found.evidence, found.gains, search, [second], settings.seed, searches)
+
+
+def verdict_of_maps(
+    pairs: Sequence[tuple[Float64Array, Float64Array]], found: Together, settings: GtwSettings
+) -> Mapping[str, Any]:
+    """Compare maps with what an alternation finds in the first two streams of takes, disordered."""
+    correlations = np.asarray(found.correlations)
+    told = PairSettings(dims=float(len(correlations)), init="uniform")
+    pair = prepare_takes(pairs, told, ["gtw"] * len(pairs))
+
+    def search(query: Float64Array) -> float:
         null = replace(pair, y=query)
         return max(c.evidence for c in ctw.candidates(null, ctw.starts_of(null)))
 
-    query = [second] if by_mean else [pair.y]
+    query = [y for _, y in pair.takes()]
     searches = EFFORTS[settings.confidence].searches
     with runtime.one_algebra_thread():
         verdict = judge(found.evidence, found.gains, search, query, settings.seed, searches)
-    correlations = None if by_mean else np.asarray(found.correlations).tolist()
-    return {**verdict, "correlations": correlations}
+    return {**verdict, "correlations": correlations.tolist()}
 
 
 def costs_of(result: Result) -> dict[str, Array]:

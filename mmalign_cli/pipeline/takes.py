@@ -152,11 +152,12 @@ def _alignment(
         optimizer=optimizer_of(found),
         projections=projections_of(names, found.maps.after(pair.bases).maps),
         confidence=confidence,
-        warnings=(*stream_warnings(take.streams), *unsettled(found), *_doubts(confidence)),
+        warnings=(*stream_warnings(take.streams), *unsettled(found), *doubts_of(confidence)),
     )
 
 
-def _doubts(confidence: Mapping[str, Any]) -> list[str]:
+def doubts_of(confidence: Mapping[str, Any]) -> list[str]:
+    """Return the warnings that the verdict on a take calls for."""
     doubt, own = warning_of(confidence), confidence["take_evidence"]
     if doubt is None and own is not None and own <= 0:
         doubt = f"no evidence that this take agrees with the others: {own:.2f} nats a step"
@@ -206,11 +207,15 @@ def learned_of(pair: Pair, found: Found) -> Learned:
     return Learned((first, second), found_maps.correlations)
 
 
-def about(takes: Sequence[Take], learned: Learned) -> Mapping[str, Any]:
+N_STREAMS = 2
+"""Of each take."""
+
+
+def about(takes: Sequence[Take], learned: Learned, method: str = "ctw") -> Mapping[str, Any]:
     """Return what a model says of itself."""
     first = takes[0].streams
     return {
-        "method": "ctw",
+        "method": method,
         "takes": len(takes),
         "streams": [
             {"name": s.name, "dims": s.n_dims, "features": s.features, "view": f.view is not None}
@@ -243,14 +248,23 @@ def align_with(
     InputError
         If a stream has other dimensions than the model.
     """
-    for take in takes:
-        for stream, one in zip(take.streams, learned.maps, strict=True):
-            if stream.n_dims != one.n_dims:
-                what = f"{stream.name} has {stream.n_dims} dimensions, {model} {one.n_dims}"
-                raise InputError(f"take {take.id}", what, "use the columns it was learned from")
+    require_fit(takes, learned, model)
     need = bytes_needed(takes, CtwSettings(), learned)
     runtime.require_memory(need, max_memory, "takes", "use fewer frames")
     return [_aligned_with(take, learned, model, settings) for take in takes]
+
+
+def require_fit(takes: Sequence[Take], learned: Learned, model: str) -> None:
+    """Refuse takes that are not of the streams that a model was learned from."""
+    hint = "use the columns it was learned from"
+    for take in takes:
+        if len(take.streams) != len(learned.maps):
+            what = f"{len(take.streams)} streams, {model} has {len(learned.maps)}"
+            raise InputError(f"take {take.id}", what, hint)
+        for stream, one in zip(take.streams, learned.maps, strict=True):
+            if stream.n_dims != one.n_dims:
+                what = f"{stream.name} has {stream.n_dims} dimensions, {model} {one.n_dims}"
+                raise InputError(f"take {take.id}", what, hint)
 
 
 def _aligned_with(take: Take, learned: Learned, model: str, settings: CtwSettings) -> Alignment:

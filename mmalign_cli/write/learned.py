@@ -57,7 +57,9 @@ def read_learned(path: str) -> tuple[Learned, Mapping[str, Any]]:
         meta = json.loads(str(arrays["meta"]))
         if meta["format"] != FORMAT:
             raise InputError(path, f"is of format {meta['format']}, this is {FORMAT}", hint)
-        learned = Learned((_map(arrays, 0), _map(arrays, 1)), arrays["correlations"])
+        count = max(2, sum(name.startswith("weights_") for name in arrays))
+        maps = tuple(_map(arrays, k) for k in range(count))
+        learned = Learned(maps, arrays["correlations"])
     except (ValueError, KeyError, TypeError):
         raise InputError(path, "is not a model of mmalign", hint) from None
     if not _agrees(learned):
