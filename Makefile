@@ -21,7 +21,7 @@ demo: $(VENV)/demo
 	@echo "The picture is demo/alignment.png, the path demo/path.csv, all of it demo/alignment.json."
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check
