@@ -30,7 +30,6 @@ FORMS = (
     *AT_ONCE,
     ("sqeuclidean", "symmetric1", 0.0, 7),
     ("euclidean", "symmetric1", 0.0, 1),
-    ("euclidean", "symmetric1", 0.0, 3),
     ("cityblock", "symmetric2", 0.0, 3),
     ("cityblock", "symmetric1", 0.0, 4),
     ("chebyshev", "symmetric1", 0.0, 5),
