@@ -23,6 +23,7 @@ from mmalign_cli.model import (
     WarpingPath,
 )
 from mmalign_cli.streams.source import open_source
+from mmalign_cli.write.atomic import Outputs
 
 FORMAT = "mmalign.alignment"
 VERSION = 1
@@ -106,6 +107,12 @@ def text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
         yield from _pieces(value, (", ", ": "))
         before = ","
     yield "\n}\n"
+
+
+def write_document(outputs: Outputs, target: str, document: Mapping[str, Any]) -> None:
+    """Write a document, with a line for each of its fields."""
+    with outputs.open(target) as file:
+        file.writelines(piece.encode() for piece in text_pieces(document))
 
 
 def _pieces(value: Any, separators: tuple[str, str]) -> Iterator[str]:
