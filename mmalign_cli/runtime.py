@@ -81,6 +81,11 @@ def free_memory() -> int:
     return free
 
 
+def memory_to_use() -> int:
+    """Return the bytes that may be used where the user sets no limit: what is free, less a rest."""
+    return int(free_memory() * _SHARE_TO_USE)
+
+
 def _first_number(*paths: str) -> int | None:
     """Return the number in the first of the files that holds one."""
     for path in paths:
@@ -108,7 +113,7 @@ def require_memory(n_bytes: int, max_memory: int | None, subject: str, hint: str
     LimitError
         If it does not fit.
     """
-    limit = int(free_memory() * _SHARE_TO_USE) if max_memory is None else max_memory
+    limit = memory_to_use() if max_memory is None else max_memory
     if n_bytes > limit:
         what = f"needs {format_size(n_bytes)} of memory, {format_size(limit)} may be used"
         raise LimitError(subject, what, hint)

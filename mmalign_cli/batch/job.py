@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,7 +19,7 @@ Record: TypeAlias = dict[str, Any]
 DONE, FAILED = "done", "failed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One alignment of a manifest.
 
@@ -26,8 +27,8 @@ class Job:
     ----------
     id : str
         Names its document.
-    line : int
-        Of the manifest.
+    number : int
+        Of the row, from 0 on.
     method : str
         One of `mmalign_cli.pipeline.methods.METHODS`.
     specs : tuple of StreamSpec
@@ -44,12 +45,8 @@ class Job:
         The row as it was written.
     """
 
-    __slots__ = (
-        "cells", "files", "id", "line", "method", "settings", "specs", "truth", "weight"
-    )  # fmt: skip
-
     id: str
-    line: int
+    number: int
     method: str
     specs: tuple[StreamSpec, ...]
     settings: Mapping[str, Any]
@@ -85,14 +82,13 @@ def failure(
     job: Job, how: Mapping[str, Any], code: int, subject: str, what: str, hint: str | None = None
 ) -> Record:
     """Return the record of a row that failed outside the aligner."""
-    task = job.task(how)
     return {
         "id": job.id,
         "status": FAILED,
         "method": job.method,
         "streams": [spec.path for spec in job.specs],
         "error": {"code": code, "subject": subject, "what": what, "hint": hint},
-        "row": dict(job.cells),
-        "task": task,
+        "task": job.task(how),
         "inputs": [{"stat": stat_of(path), "sha256": None} for path in job.inputs()],
+        "finished": round(time.time(), 3),
     }

@@ -33,7 +33,7 @@ Examples:
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(s|ms|)")
 
 
-def _seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+def seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
     """Return a duration: ``40ms``, ``0.04s``, ``0.04``."""
     if text is None:
         return None
@@ -85,7 +85,7 @@ class _Wanted:
 @click.option(
     "--max-offset",
     metavar="SECONDS",
-    callback=_seconds,
+    callback=seconds,
     help="The largest offset to look at [any].",
 )
 @click.option("--check", is_flag=True, help="Write nothing: exit 0 in sync, 1 if not, 4 unknown.")
@@ -93,7 +93,7 @@ class _Wanted:
     "--tolerance",
     metavar="T",
     default="40ms",
-    callback=_seconds,
+    callback=seconds,
     help="Of --check: the largest error in sync [40ms].",
 )
 @click.option("--alignment", metavar="FILE", help="The alignment document.")

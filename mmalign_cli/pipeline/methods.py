@@ -49,11 +49,14 @@ class Method:
         Task to Alignment; raises MmalignError as the command of that name does.
     least, most : int or None
         How many streams it takes; None is any number.
+    effort : float
+        How long it takes beside DTW of the same files, very roughly: what is long goes first.
     """
 
     align: Callable[[Task], Alignment]
     least: int = 2
     most: int | None = 2
+    effort: float = 1.0
 
 
 def _dtw(task: Task) -> Alignment:
@@ -84,7 +87,7 @@ def _sync(task: Task) -> Alignment:
 
 METHODS: Mapping[str, Method] = {
     "dtw": Method(_dtw),
-    "ctw": Method(_ctw),
+    "ctw": Method(_ctw, effort=100.0),
     "sync": Method(_sync),
 }
 """Names of commands to what they run."""
