@@ -66,8 +66,8 @@ class WorkerProcess:
         self._process.kill()
 
     def bury(self) -> tuple[int, str]:
-        """Return the exit code of a worker that has died, and the last line of what it said."""
-        self._process.kill()  # its pipe can be closed while it lingers
+        """End it, if it has not died; return its exit code, and the last line of what it said."""
+        self._process.kill()
         code = self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

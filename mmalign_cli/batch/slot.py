@@ -225,7 +225,7 @@ class Slot:
         """End the worker, whatever it is doing."""
         self._is_closed = True
         if self._process is not None:
-            self._process.kill()
+            self._process.bury()
 
 
 class Slots:
