@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmalign_cli.batch.audit import audit
 from mmalign_cli.batch.files import Digests, Stat, stat_of
 from mmalign_cli.batch.job import DONE, FAILED, Record, key_of
 from mmalign_cli.batch.meter import Meter
@@ -129,7 +128,7 @@ class Aligner:
             "cost": vars(alignment.cost),
             "confidence": {k: found.get(k) for k in ("evidence", "p_value", "supported")},
             "errors": None if truth is None else vars(evaluate_alignment(alignment, truth)),
-            "audit": None if tolerance is None else audit(alignment, tolerance),
+            "audit": None if tolerance is None else _audit(alignment, tolerance),
             "warnings": list(alignment.warnings),
         }
 
@@ -140,6 +139,12 @@ class Aligner:
         for path, stat, info in zip(paths, stats, alignment.streams, strict=False):
             self._digests.learn(path, stat, info.sha256)
         return [self._digests.of(p, s) for p, s in zip(paths, stats, strict=True)]
+
+
+def _audit(alignment: Alignment, tolerance_s: float) -> dict[str, Any]:
+    from mmalign_cli.batch.audit import audit  # what it imports takes as long as all the rest
+
+    return audit(alignment, tolerance_s)
 
 
 def _reason(error: BaseException) -> dict[str, Any]:
