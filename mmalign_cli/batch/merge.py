@@ -44,7 +44,8 @@ def merge(folders: Sequence[str], target: str, parquet: bool) -> tuple[int, int]
     files = [path for folder in folders for path in result_files(folder) if os.path.exists(path)]
     if not files:
         raise InputError(folders[0], "holds no results of a batch", "name the folder of its -o")
-    _require_all(files)
+    if not any(os.path.basename(path) == RESULTS for path in files):
+        _require_all(files)
     index = Index([*files, *result_files(target)])
     _require_agreement(index)
     _copy_documents(index, target)
