@@ -21,6 +21,7 @@ from mmalign_cli.errors import ExitCode, MmalignError, OutputError
 from mmalign_cli.runtime import format_size, memory_to_use
 
 _TICK_S = 0.1
+_MOST_DEATHS = 3
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Slot:
         self._held = 0
         self._fate: tuple[str, str] | None = None
         self._is_closed = False
+        self._deaths = 0
 
     def run(self, jobs: Sequence[Job]) -> list[Record]:
         """Align rows; a row that the worker dies of is a failed one.
@@ -114,16 +116,18 @@ class Slot:
     ) -> list[Job]:
         """Align rows until all are, or the worker dies; return those that are still to do."""
         aligned: list[Record] = []
-        kept = 0
+        kept, is_keeping = 0, False
         self._send({"rows": [self._row(job) for job in jobs]})
         self._since = time.monotonic()
         while kept < len(jobs):
             message = self._receive()
             if message is None:
-                culprit = min(len(aligned), len(jobs) - 1)
-                records.append(self._bury(process, jobs[culprit]))
-                return [*jobs[kept:culprit], *jobs[culprit + 1 :]]
-            self._since = time.monotonic()
+                is_keeping |= len(aligned) == len(jobs)
+                culprit = None if is_keeping else jobs[len(aligned)]
+                records += self._bury(process, culprit)
+                return [job for job in jobs[kept:] if job is not culprit]
+            is_keeping = "keeping" in message
+            self._since = 0.0 if is_keeping else time.monotonic()
             if "record" in message:
                 aligned.append(message["record"])
                 self._shrink()
@@ -132,7 +136,7 @@ class Slot:
             elif "kept" in message:
                 records += aligned[kept : message["kept"]]
                 kept = message["kept"]
-            else:
+            elif "broken" in message:
                 raise OutputError(*message["broken"])
         return []
 
@@ -196,15 +200,26 @@ class Slot:
             raise StoppedError
         return message
 
-    def _bury(self, process: WorkerProcess, job: Job) -> Record:
-        """Return the record of the row that the worker died of."""
+    def _bury(self, process: WorkerProcess, job: Job | None) -> list[Record]:
+        """Return the record of the row that the worker died of, if it died of one.
+
+        Raises
+        ------
+        MmalignError
+            If workers again and again die of no row.
+        """
         self._since, self._process = 0.0, None
         code, words = process.bury()
         what, hint = self._fate or cause_of(code)
         if hint is None and words:
             what = f"{what}: {words}"
+        if job is None:
+            self._deaths += 1
+            if self._deaths > _MOST_DEATHS:
+                raise MmalignError("worker", f"while documents went to disk {what}", hint)
+            return []
         status = ExitCode.FAULT if hint is None else ExitCode.NO_ALIGNMENT
-        return failure(job, self._setup.how(), status, job.id, what, hint)
+        return [failure(job, self._setup.how(), status, job.id, what, hint)]
 
     def watch(self) -> None:
         """Kill a worker whose row takes too long, or more memory than there is for all."""

@@ -6,6 +6,7 @@ out is one of
 - ``{"ready": bytes}``: kernels are loaded, this much memory is taken;
 - ``{"need": bytes}``: the row needs more than its share, and waits;
 - ``{"record": {...}}``: the row is aligned;
+- ``{"keeping": true}``: documents go to disk, which is on no row's time;
 - ``{"kept": n}``: the documents of the first n rows are in their places;
 - ``{"broken": {...}}``: documents cannot be written: nothing more will come.
 """
@@ -65,6 +66,7 @@ class Worker:
                         self._granted = self._share
                         self._say({"record": self._aligner.align(rows.popleft(), outputs)})
                         done += 1
+                    self._say({"keeping": True})
                 runtime.WRITTEN.clear()
                 self._say({"kept": done})
         except MmalignError as error:
