@@ -35,6 +35,7 @@ bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/engine.py --long
 	$(VENV)-bench/bin/python benchmarks/pairwise.py
 	$(VENV)-bench/bin/python benchmarks/sync.py
+	$(VENV)-bench/bin/python benchmarks/batch.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
