@@ -21,7 +21,7 @@ demo: $(VENV)/demo
 	@echo "The picture is demo/alignment.png, the path demo/path.csv, all of it demo/alignment.json."
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check
@@ -36,6 +36,8 @@ bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/pairwise.py
 	$(VENV)-bench/bin/python benchmarks/sync.py
 	$(VENV)-bench/bin/python benchmarks/gtw_growth.py
+	$(VENV)-bench/bin/python benchmarks/gtw.py
+	$(VENV)-bench/bin/python benchmarks/batch.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

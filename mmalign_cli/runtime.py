@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +81,11 @@ def free_memory() -> int:
     return free
 
 
+def memory_to_use() -> int:
+    """Return the bytes that may be used where the user sets no limit: what is free, less a rest."""
+    return int(free_memory() * _SHARE_TO_USE)
+
+
 def _first_number(*paths: str) -> int | None:
     """Return the number in the first of the files that holds one."""
     for path in paths:
@@ -108,10 +113,26 @@ def require_memory(n_bytes: int, max_memory: int | None, subject: str, hint: str
     LimitError
         If it does not fit.
     """
-    limit = int(free_memory() * _SHARE_TO_USE) if max_memory is None else max_memory
+    limit = memory_to_use() if max_memory is None else max_memory
     if n_bytes > limit:
         what = f"needs {format_size(n_bytes)} of memory, {format_size(limit)} may be used"
         raise LimitError(subject, what, hint)
+    _admit[0](n_bytes)
+
+
+def _at_once(n_bytes: int) -> None:
+    """Let work begin without asking anybody."""
+
+
+_admit: list[Callable[[int], None]] = [_at_once]
+
+
+def admit_by(admit: Callable[[int], None]) -> None:
+    """Have `admit` told the bytes that work needs before each beginning; it may wait, or raise.
+
+    Where several processes share the memory of a machine, it is what makes them take turns.
+    """
+    _admit[0] = admit
 
 
 @functools.cache

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mmalign_cli import runtime
-from mmalign_cli.align.dtw import local_costs
 from mmalign_cli.commands.main import _run
+
+# Before any test module imports numba: workers and the commands they start compile once for all.
+runtime.prepare_kernels()
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Result:
 def _compiled():
     """A first run says that it compiles: no test is one, unless it makes itself one."""
     if runtime.is_first_run():
+        from mmalign_cli.align.dtw import local_costs
+
         local_costs(np.zeros((1, 1)), np.zeros((1, 1)), "euclidean")
 
 

@@ -71,25 +71,29 @@ def naive_square(series, rule):
     return cost
 
 
-FORMS = [  # each is compiled: enough of them that every rule meets every other somewhere
-    ("sqeuclidean", "symmetric1", 0.0),
-    ("sqeuclidean", "symmetric2", 0.3),
-    ("euclidean", "symmetric1", 20.0),
-    ("cityblock", "symmetric2", 0.0),
-    ("chebyshev", "symmetric1", 0.3),
+FORMS = [  # and dimensions; each is compiled, for one dimension and for several
+    ("sqeuclidean", "symmetric1", 0.0, (1, 2, 3)),
+    ("sqeuclidean", "symmetric1", 20.0, (2, 3)),
+    ("sqeuclidean", "symmetric2", 0.3, (1,)),
+    ("euclidean", "symmetric1", 0.0, (1, 2, 3)),
+    ("cityblock", "symmetric2", 0.0, (2, 3)),
+    ("chebyshev", "symmetric1", 0.0, (2, 3)),
 ]
 
 
 @st.composite
 def rules(draw):
+    """A rule and a number of dimensions."""
     name = draw(st.sampled_from([None, *WINDOWS]))
     window = None if name is None else WINDOWS[name](draw(st.integers(0, 12)))
-    return Rule(*draw(st.sampled_from(FORMS)), window=window)
+    *form, dims = draw(st.sampled_from(FORMS))
+    return Rule(*form, window=window), draw(st.sampled_from(dims))
 
 
 @settings(deadline=None, max_examples=60)
-@given(rules(), st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(2, 19))
-def test_a_matrix_is_what_the_recursion_says(rule, seed, d, count):
+@given(rules(), st.integers(0, 2**32 - 1), st.integers(2, 19))
+def test_a_matrix_is_what_the_recursion_says(case, seed, count):
+    rule, d = case
     series = some_series(np.random.default_rng(seed), count, d)
     found = square(series, rule)
     np.testing.assert_allclose(found, naive_square(series, rule), rtol=1e-12, atol=1e-12)
@@ -98,8 +102,9 @@ def test_a_matrix_is_what_the_recursion_says(rule, seed, d, count):
 
 
 @settings(deadline=None, max_examples=40)
-@given(rules(), st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 19))
-def test_paths_of_one_against_many_are_those_of_dtw(rule, seed, d, count):
+@given(rules(), st.integers(0, 2**32 - 1), st.integers(1, 19))
+def test_paths_of_one_against_many_are_those_of_dtw(case, seed, count):
+    rule, d = case
     query, *references = some_series(np.random.default_rng(seed), count + 1, d)
     costs = distances(query, references, rule)
     for reference, cost, path in zip(
@@ -117,8 +122,9 @@ def test_paths_of_one_against_many_are_those_of_dtw(rule, seed, d, count):
 
 
 @settings(deadline=None, max_examples=40)
-@given(rules(), st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(2, 40), st.data())
-def test_nearest_are_the_first_of_sorted_rows(rule, seed, d, count, data):
+@given(rules(), st.integers(0, 2**32 - 1), st.integers(2, 40), st.data())
+def test_nearest_are_the_first_of_sorted_rows(case, seed, count, data):
+    rule, d = case
     series = some_series(np.random.default_rng(seed), count, d)
     k = data.draw(st.integers(1, count - 1))
     found = nearest(series, rule, k)
@@ -261,11 +267,11 @@ from mmalign_cli.align.pairwise import paths, square
 from mmalign_cli.align.windows import slanted
 rng = np.random.default_rng(0)
 window = lambda a, b: slanted(len(a.values), len(b.values), 3)
-for d in (1, 2):
+rules = Rule("sqeuclidean"), Rule("euclidean", "symmetric2", 0.5, window=window)
+for d, rule in zip((1, 2), rules):  # compiled for each of them
     s = [Series(rng.normal(size=(n, d)).cumsum(0)) for n in (5, 9, 12, 4, 7)]
-    for rule in (Rule("sqeuclidean"), Rule("euclidean", "symmetric2", 0.5, window=window)):
-        print(square(s, rule).round(9).tolist(), nearest(s, rule, 2).indices.tolist())
-        print([None if p is None else p.tolist() for p in paths(s[0], s, rule)])
+    print(square(s, rule).round(9).tolist(), nearest(s, rule, 2).indices.tolist())
+    print([None if p is None else p.tolist() for p in paths(s[0], s, rule)])
 """
 
 

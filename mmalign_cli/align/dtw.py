@@ -14,7 +14,7 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align import rows, strips
-from mmalign_cli.align.metrics import Comparable, comparable, metric_named
+from mmalign_cli.align.metrics import Comparable, comparable, metric_named, read_only
 from mmalign_cli.align.problem import CLOSED, NO_ANCHORS, Ends, Found
 from mmalign_cli.align.segments import find_between
 from mmalign_cli.align.steps import StepPattern, step_pattern
@@ -220,8 +220,8 @@ def local_costs(x: FloatArray, y: FloatArray, metric: str, subject: str = "dtw")
 
     pair = comparable(x, y, metric, subject)
     out = np.empty((len(x), len(y)))
-    reference = np.ascontiguousarray(pair.x, dtype=np.float64)
-    query = np.ascontiguousarray(pair.y.T, dtype=np.float64)
+    reference = read_only(np.ascontiguousarray(pair.x, dtype=np.float64))
+    query = read_only(np.ascontiguousarray(pair.y.T, dtype=np.float64))
     kernel.local_rows(pair.kernel, reference, query, out)
     out *= pair.scale
     return out

@@ -148,7 +148,7 @@ def comparable(x: FloatArray, y: FloatArray, metric: str, subject: str) -> Compa
     if rule.table is not None:  # each frame becomes its number, of the query its costs
         number = np.arange(len(x), dtype=np.float64)[:, np.newaxis]
         table = rule.table(*(_double(values) for values in frames))
-        return Comparable(rule.kernel, number, table.T, 1.0)
+        return Comparable(rule.kernel, read_only(number), read_only(table.T), 1.0)
     if rule.prepare is not None:
         frames = [rule.prepare(_double(values)) for values in frames]
     if len({values.dtype for values in frames} | {np.dtype(np.float32)}) > 1:
@@ -157,7 +157,18 @@ def comparable(x: FloatArray, y: FloatArray, metric: str, subject: str) -> Compa
         verb = "overflow" if exponent > 0 else "vanish"
         what = f"values up to {largest:.3g}: their {metric} costs {verb}"
         raise InputError(subject, what, "scale them: normalize=zscore")
-    return Comparable(rule.kernel, frames[0], frames[1], 2.0 ** (exponent * rule.degree))
+    first, second = (read_only(values) for values in frames)
+    return Comparable(rule.kernel, first, second, 2.0 ** (exponent * rule.degree))
+
+
+def read_only(values: FloatArray) -> FloatArray:
+    """Return a view that cannot be written: numba compiles once for such arrays, once for others.
+
+    So a kernel is compiled, for seconds, once and not for each way in which frames come.
+    """
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def _double(values: FloatArray) -> Float64Array:

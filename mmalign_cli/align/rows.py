@@ -11,7 +11,7 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.anchors import anchored, barred_steps, outside, row_limits
-from mmalign_cli.align.metrics import Comparable, costs_along
+from mmalign_cli.align.metrics import Comparable, costs_along, read_only
 from mmalign_cli.align.problem import NO_ANCHORS, Ends, Found
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.windows import Window
@@ -74,8 +74,8 @@ def _accumulate(
     from mmalign_cli.kernels.dtw import accumulate_rows
 
     n = len(pair.x)
-    x = np.ascontiguousarray(pair.x, dtype=np.float64)
-    yt = np.ascontiguousarray(pair.y.T, dtype=np.float64)
+    x = read_only(np.ascontiguousarray(pair.x, dtype=np.float64))
+    yt = read_only(np.ascontiguousarray(pair.y.T, dtype=np.float64))
     effort = max(int((cells.hi - cells.lo).sum()) * (1 + x.shape[1] / 8), 1)
     rows = max(1, int(_CELLS_A_CALL * n / effort))
     for first in range(0, n, rows):

@@ -51,6 +51,7 @@ Examples:
   mmalign ctw --takes takes.csv -o aligned --save-model maps.npz
 """
 
+_ADD_SOFT = "add --coupling soft"
 _TABLES: Mapping[str, Mapping[str, object]] = {
     "algorithm": ALGORITHMS,
     "init": INITS,
@@ -197,8 +198,8 @@ def ctw(
     run, targets = take_run(parameters), take_targets(parameters)
     table = parameters.pop("takes")
     dry_run, posterior = parameters.pop("dry_run"), parameters.pop("posterior")
-    _take_preset(context, parameters)
-    _check(context, parameters, posterior)
+    check_settings(context, parameters)
+    _check_posterior(parameters, posterior)
     if table is not None:
         if reference is not None:
             raise UsageError("--takes", "stands instead of REFERENCE and QUERY", "name one of them")
@@ -290,25 +291,28 @@ def _take_preset(context: click.Context, parameters: dict[str, Any]) -> None:
             parameters[name] = value
 
 
-def _check(context: click.Context, parameters: Mapping[str, Any], posterior: str | None) -> None:
-    """Refuse options that do not fit together, before any file is read."""
+def check_settings(context: click.Context, parameters: dict[str, Any]) -> None:
+    """Apply a preset; refuse options that do not fit together, before any file is read."""
+    _take_preset(context, parameters)
     soft = parameters["coupling"] == "soft"
-    hint = "add --coupling soft"
     if parameters["algorithm"] == "joint":
         for name in ALTERNATING_ALONE:
             if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
                 what = "means nothing to the joint algorithm"
                 raise UsageError(f"--{name}", what, "add --algorithm alternating")
+    if parameters["samples"] and not soft:
+        raise UsageError("--samples", "means nothing with a hard coupling", _ADD_SOFT)
+    if soft and (parameters["open_begin"] or parameters["open_end"]):
+        raise UsageError("--coupling", "soft has no open ends", "use --coupling hard")
+
+
+def _check_posterior(parameters: Mapping[str, Any], posterior: str | None) -> None:
     if posterior is not None:
         from mmalign_cli.write.path import ending_of
 
         ending_of(posterior, (".npz",), "--posterior")
-        if not soft:
-            raise UsageError("--posterior", "means nothing with a hard coupling", hint)
-    if parameters["samples"] and not soft:
-        raise UsageError("--samples", "means nothing with a hard coupling", hint)
-    if soft and (parameters["open_begin"] or parameters["open_end"]):
-        raise UsageError("--coupling", "soft has no open ends", "use --coupling hard")
+        if parameters["coupling"] != "soft":
+            raise UsageError("--posterior", "means nothing with a hard coupling", _ADD_SOFT)
 
 
 def _say_plan(plan: Plan, settings: CtwSettings) -> None:

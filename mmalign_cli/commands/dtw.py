@@ -162,6 +162,11 @@ def dtw(reference: str, query: str, **parameters: Any) -> None:
     write_alignment(alignment, loaded, matrices, targets, run)
 
 
+def check_settings(context: click.Context, parameters: dict[str, Any]) -> None:
+    """Refuse options that cannot mean anything; the form in which a batch asks for it."""
+    _check(parameters)
+
+
 def _check(parameters: dict[str, Any]) -> None:
     """Refuse options that cannot mean anything, before any file is read."""
     from mmalign_cli.align.windows import check_slope, parse_radius, window_name
@@ -212,10 +217,15 @@ def _check_subsequence(parameters: dict[str, Any]) -> None:
 
 def _named_files(parameters: dict[str, Any]) -> list[str]:
     """Return the inputs that options name."""
-    window, step, anchors = (parameters[name] for name in ("window", "step", "anchors"))
-    files = [window] if window.lower().endswith(".npy") else []
-    files += [step] if is_step_file(step) else []
-    return files if anchors is None else [*files, anchors]
+    values = ((name, parameters[name]) for name in ("window", "step", "anchors"))
+    return [value for name, value in values if value is not None and names_file(name, value)]
+
+
+def names_file(option: str, value: str) -> bool:
+    """Tell whether the value of an option is the name of a file to read."""
+    if option == "window":
+        return value.lower().endswith(".npy")
+    return option == "anchors" or (option == "step" and is_step_file(value))
 
 
 def _say_plan(plan: Plan, as_json: bool) -> None:
@@ -265,8 +275,7 @@ def write_alignment(
         for write in also:
             write(outputs)
         if targets.document is not None:
-            with outputs.open(targets.document) as file:
-                file.writelines(piece.encode() for piece in document.text_pieces(value))
+            document.write_document(outputs, targets.document, value)
     click.echo(document.to_line(value) if targets.as_json else summary(alignment))
 
 

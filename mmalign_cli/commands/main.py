@@ -20,6 +20,7 @@ from mmalign_cli.errors import ExitCode, MmalignError, UsageError, did_you_mean,
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("mmalign_cli.commands.apply:apply", "Carry a file from one clock to another."),
+    "batch": ("mmalign_cli.commands.batch:batch", "Many alignments: resumed, parallel, audited."),
     "ctw": ("mmalign_cli.commands.ctw:ctw", "Canonical Time Warping: streams of any dimensions."),
     "dtw": ("mmalign_cli.commands.dtw:dtw", "Dynamic Time Warping of two streams."),
     "evaluate": ("mmalign_cli.commands.evaluate:evaluate", "Errors against a known answer."),

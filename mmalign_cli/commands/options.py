@@ -133,6 +133,10 @@ def confidence_option(command: F) -> F:
     )(command)
 
 
+RUN_PARAMETERS = ("debug", "verbose", "quiet", "force", "threads", "max_memory")
+"""What `run_options` adds."""
+
+
 def run_options(command: F) -> F:
     """Add the options that every command has."""
     options: tuple[Callable[[F], F], ...] = (
@@ -147,7 +151,7 @@ def run_options(command: F) -> F:
             "--max-memory",
             metavar="SIZE",
             help="Memory to use at most, e.g. 2G [what is free].",
-            callback=_size,
+            callback=size,
         ),
     )
     for option in options:
@@ -155,7 +159,8 @@ def run_options(command: F) -> F:
     return command
 
 
-def _size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+def size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """Read a size such as ``2G``."""
     return None if text is None else runtime.parse_size(text)
 
 
@@ -231,6 +236,10 @@ def check_folder(folder: str) -> None:
         raise OutputError(folder, f"no such folder: {parent}", "make it first")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(folder, f"the folder {parent} is not writable")
+
+
+TARGET_PARAMETERS = ("no_path", "plot", "aligned", "cost", "path", "as_json", "output")
+"""What `output_options` adds."""
 
 
 def output_options(command: F) -> F:

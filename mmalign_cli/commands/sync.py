@@ -33,7 +33,7 @@ Examples:
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(s|ms|)")
 
 
-def _seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+def seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
     """Return a duration: ``40ms``, ``0.04s``, ``0.04``."""
     if text is None:
         return None
@@ -85,7 +85,7 @@ class _Wanted:
 @click.option(
     "--max-offset",
     metavar="SECONDS",
-    callback=_seconds,
+    callback=seconds,
     help="The largest offset to look at [any].",
 )
 @click.option("--check", is_flag=True, help="Write nothing: exit 0 in sync, 1 if not, 4 unknown.")
@@ -93,7 +93,7 @@ class _Wanted:
     "--tolerance",
     metavar="T",
     default="40ms",
-    callback=_seconds,
+    callback=seconds,
     help="Of --check: the largest error in sync [40ms].",
 )
 @click.option("--alignment", metavar="FILE", help="The alignment document.")
@@ -120,8 +120,8 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
     wanted.check(specs, run.force)
     _refuse_videos(specs)
 
-    from mmalign_cli.evidence.relation import doubt_of_sync, is_refused
-    from mmalign_cli.pipeline.sync import greatest_error, sync_streams
+    from mmalign_cli.evidence.relation import doubt_of_sync
+    from mmalign_cli.pipeline.sync import greatest_error, require_related, sync_streams
     from mmalign_cli.pipeline.sync_other import SyncSettings
 
     tolerance = parameters.pop("tolerance")
@@ -130,11 +130,11 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
         run.note_first_run()
         found = sync_streams(specs, settings, max_memory=run.max_memory, progress=progress)
     run.warn(found.warnings)
-    confidence = found.confidence or {}
-    why = doubt_of_sync(confidence)
-    if why is not None and (check or (is_refused(confidence) and not run.force)):
-        hint = None if check else "--force writes all the same"
-        raise AlignmentError(f"{reference}, {recording}", why, hint)
+    why, subject = doubt_of_sync(found.confidence or {}), f"{reference}, {recording}"
+    if why is not None and check:
+        raise AlignmentError(subject, why)
+    if not run.force:
+        require_related(found, subject, "--force writes all the same")
     if why is not None and why not in found.warnings:
         run.warn([why])
     if not (check or dry_run):
@@ -175,8 +175,8 @@ def _write(found: Alignment, specs: list[StreamSpec], wanted: _Wanted, run: Run)
         run.warn(warnings)
     if wanted.document is not None:
         value = document.to_document(found)
-        with Outputs(run.force) as outputs, outputs.open(wanted.document) as file:
-            file.writelines(piece.encode() for piece in document.text_pieces(value))
+        with Outputs(run.force) as outputs:
+            document.write_document(outputs, wanted.document, value)
 
 
 def _say(found: Alignment, specs: list[StreamSpec], wanted: _Wanted) -> None:

@@ -81,8 +81,7 @@ def run_takes(
         if targets.document is not None:
             outputs.make_folder(targets.document)
         for target, value in zip(documents, values, strict=False):
-            with outputs.open(target) as file:
-                file.writelines(piece.encode() for piece in document.text_pieces(value))
+            document.write_document(outputs, target, value)
         if save is not None:
             write_learned(outputs, save, learned, stages.about(takes, learned))
     for take, value, alignment in zip(takes, values, alignments, strict=True):

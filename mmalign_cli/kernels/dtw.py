@@ -22,7 +22,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, START, TABLE, UNREACHED
+from mmalign_cli.kernels.codes import (
+    CHEBYSHEV,
+    CITYBLOCK,
+    ENTRY,
+    EUCLIDEAN,
+    START,
+    TABLE,
+    UNREACHED,
+)
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -31,7 +39,6 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 # `nnan` and `ninf` stay out: with them the compiler may assume that infinity never occurs.
 SAFE_FAST_MATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
-_options: dict[str, Any] = {"cache": True, "nogil": True}
 
 
 class Steps(NamedTuple):
@@ -114,7 +121,7 @@ class Kept(NamedTuple):
     last_origins: Ints
 
 
-@njit(fastmath=SAFE_FAST_MATH, **_options)
+@njit(fastmath=SAFE_FAST_MATH, **ENTRY)
 def local_row(metric: int, x: Floats, yt: Floats, lo: int, out: Floats) -> None:
     """Write the cost between frame x (d,) and columns lo, lo + 1, ... of yt (d, m) to `out`.
 
@@ -140,21 +147,21 @@ def local_row(metric: int, x: Floats, yt: Floats, lo: int, out: Floats) -> None:
             out[j] = np.sqrt(out[j])
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def local_rows(metric: int, x: Floats, yt: Floats, out: Floats) -> None:
     """Write all costs between x (n, d) and yt (d, m) to `out` (n, m)."""
     for i in range(len(x)):
         local_row(metric, x[i], yt, 0, out[i])
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def start_of(bounds: Ints, moves: Ints, s: int) -> tuple[int, int]:
     """Return how many rows and columns before its last cell step s starts."""
     first = bounds[s]
     return moves[first, 0] + moves[first, 2], moves[first, 1] + moves[first, 3]
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def take_better(
     s: int, before: Floats, cost: Floats, weight: float, penalty: float, best: Floats, winner: Bytes
 ) -> None:
@@ -167,7 +174,7 @@ def take_better(
         winner[k] = s if better else winner[k]
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def stay_on_row(
     s: int, dj: int, cost: Floats, weight: float, penalty: float, here: Floats, winner: Bytes
 ) -> None:
@@ -180,7 +187,7 @@ def stay_on_row(
                 winner[j] = s
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def span_of(i: int, s: int, cells: Cells, steps: Steps) -> tuple[int, int]:
     """Return the columns of row i at which step s may end: all its cells lie in their rows."""
     rows, columns = start_of(steps.bounds, steps.moves, s)
@@ -191,7 +198,7 @@ def span_of(i: int, s: int, cells: Cells, steps: Steps) -> tuple[int, int]:
     return a, b
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def bars_of(i: int, barred: Ints) -> Ints:
     """Return the rows of `barred` that concern row i."""
     if len(barred) == 0:
@@ -199,7 +206,7 @@ def bars_of(i: int, barred: Ints) -> Ints:
     return barred[np.searchsorted(barred[:, 0], i) : np.searchsorted(barred[:, 0], i + 1)]
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def exchange(i: int, s: int, bars: Ints, steps: Steps, table: Any, held: Any) -> None:
     """Exchange with `held` the cells of earlier rows from which step s may not lead to row i."""
     rows, columns = start_of(steps.bounds, steps.moves, s)
@@ -209,7 +216,7 @@ def exchange(i: int, s: int, bars: Ints, steps: Steps, table: Any, held: Any) ->
             table[at], held[q] = held[q], table[at]
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def arrive(
     i: int, s: int, cells: Cells, steps: Steps, recent: Recent, scratch: Floats, winner: Bytes
 ) -> None:
@@ -254,7 +261,7 @@ def arrive(
     )
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def carry_origins(i: int, begin: int, steps: Steps, winner: Bytes, origins: Ints) -> None:
     """Write the row in which the best path to each cell of row i begins, left to right."""
     depth = len(origins)
@@ -266,7 +273,7 @@ def carry_origins(i: int, begin: int, steps: Steps, winner: Bytes, origins: Ints
             origins[i % depth, begin + k] = origins[(i - rows) % depth, begin + k - columns]
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def accumulate_rows(
     first: int,
     last: int,
@@ -330,7 +337,7 @@ def accumulate_rows(
             kept.accumulated[i, begin:end] = here
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def trace_back(
     i: int,
     j: int,

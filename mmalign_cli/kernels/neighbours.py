@@ -16,12 +16,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, SQEUCLIDEAN
+from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, ENTRY, EUCLIDEAN, INNER, SQEUCLIDEAN
 from mmalign_cli.kernels.dtw import SAFE_FAST_MATH
 from mmalign_cli.kernels.pairs import ROWS, WIDTH, fill_table, spread_windows
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def envelope(values, lo, hi, low, high):
     """Write the least and largest of the frames lo[j] <= i < hi[j] of (n, dims), for each j.
 
@@ -39,7 +39,7 @@ def envelope(values, lo, hi, low, high):
             low[j, q], high[j, q] = values[least, q], values[most, q]
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _cost(form, x, low, high):
     """Return the cost of a frame to the nearest point of a box; all (dims,)."""
     cost = 0.0
@@ -54,7 +54,7 @@ def _cost(form, x, low, high):
     return np.sqrt(cost) if form.metric == EUCLIDEAN else cost
 
 
-@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _sum_of_gaps(form, frames, low, high):
     """Return the cost of all frames (m, dims) to their boxes: a loop that becomes vectors."""
     total = 0.0
@@ -71,7 +71,7 @@ def _sum_of_gaps(form, frames, low, high):
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def bounds(form, query, low, high, frames, offsets, which, out):
     """Write lower bounds of the cost between a query and references of one length.
 
@@ -95,7 +95,7 @@ def bounds(form, query, low, high, frames, offsets, which, out):
         out[k] = max(ends, _sum_of_gaps(form, y, low, high))
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _insert(costs, numbers, cost, number):
     """Put a reference among the best, in order of cost, then number; returns nothing."""
     k = len(costs)
@@ -107,7 +107,7 @@ def _insert(costs, numbers, cost, number):
         costs[k], numbers[k] = cost, number
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _gather(frames, offsets, which, dims, y, ends, m):
     """Lay some references out as a group (dims, m, WIDTH); returns nothing."""
     y[: dims * m * WIDTH] = 0.0
@@ -118,7 +118,7 @@ def _gather(frames, offsets, which, dims, y, ends, m):
                 y[(q * m + j) * WIDTH + lane] = frames[first + j, q]
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def search(
     form, x, rows, dims, pad, frames, offsets, which, low, windows, kinds, penalty, at, stop,
     costs, numbers, counts,

@@ -22,7 +22,7 @@ from numba import njit
 from numba.extending import overload
 
 from mmalign_cli.kernels import lanes, packs
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN
+from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, ENTRY, EUCLIDEAN, INNER
 from mmalign_cli.kernels.dtw import SAFE_FAST_MATH
 
 WIDTH, ROWS = packs.WIDTH, packs.ROWS
@@ -90,7 +90,7 @@ def _costs_of(form, xs, x, rows, dims, first, y, m, j):
     return one if form.form.dims == 1 else several
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _sweep_lanes(
     form, x, rows, dims, first, y, m, left, top, lo, hi, j0, j1, free0, free1, penalty,
     marking, marks, mark_at,
@@ -131,7 +131,7 @@ def _sweep_lanes(
     return left[:WIDTH].min()
 
 
-@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _sweep_plain(
     form, x, rows, dims, first, y, m, left, top, lo, hi, j0, j1, free0, free1, penalty,
     marking, marks, mark_at,
@@ -157,7 +157,7 @@ def _sweep_plain(
     return lowest
 
 
-@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _plain_cost(form, x, rows, dims, i, y, m, j, lane):
     cost = 0.0
     for q in range(dims):
@@ -171,7 +171,7 @@ def _plain_cost(form, x, rows, dims, i, y, m, j, lane):
     return np.sqrt(cost) if form.metric == EUCLIDEAN else cost
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def spread_windows(windows, kinds, rows, lo, hi):
     """Write the window of each lane, row by row; NaN where none holds a path. Returns nothing."""
     for lane in range(WIDTH):
@@ -181,7 +181,7 @@ def spread_windows(windows, kinds, rows, lo, hi):
             hi[i * WIDTH + lane] = windows[kind, 1, i] if kind >= 0 else np.nan
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _span(first, lo, hi, m):
     """Return the columns of a block, and among them those where no cell is outside a window.
 
@@ -199,7 +199,7 @@ def _span(first, lo, hi, m):
     return int(begin), int(min(end, m)), int(free0), int(free1)
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _set_origin(form, x, rows, dims, pad, y, m, left, top):
     """Write what stands on the diagonal before the first cell; returns nothing."""
     for lane in range(WIDTH):
@@ -211,7 +211,7 @@ def _set_origin(form, x, rows, dims, pad, y, m, left, top):
             top[lane] = before
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def fill_table(
     form, x, rows, dims, pad, y, m, left, top, lo, hi, penalty, limit, marking, marks
 ):  # fmt: skip
@@ -235,7 +235,7 @@ def fill_table(
     return True
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def distances(
     form, x, rows, dims, pad, ys, starts, widths, ends, windows, kinds, penalty, limit, g0, g1, out
 ):
@@ -276,7 +276,7 @@ def distances(
             out[g, lane] = top[ends[g, lane] * WIDTH + lane] if holds else np.inf
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def paths(
     form, x, rows, dims, pad, y, m, ends, windows, kinds, penalty, marks, out, lengths, totals
 ):
@@ -309,7 +309,7 @@ def paths(
                 lengths[lane] = _trace(marks, m, rows, pad, ends[lane], lane, out[lane])
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _trace(marks, m, rows, pad, end, lane, out):
     """Follow the winners of one lane back from its last cell; return the steps."""
     i, j, at = rows - 1, end - 1, len(out)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
+from mmalign_cli.kernels.codes import ENTRY
 from mmalign_cli.kernels.dtw import (
     Bytes,
     Cells,
@@ -19,10 +18,8 @@ from mmalign_cli.kernels.dtw import (
     start_of,
 )
 
-_options: dict[str, Any] = {"cache": True, "nogil": True}
 
-
-@njit(**_options)
+@njit(**ENTRY)
 def reach(i: int, s: int, cells: Cells, steps: Steps, reached: Bytes) -> None:
     """Mark the cells of row i that step s, from an earlier row, leads to."""
     depth = len(reached)
@@ -44,7 +41,7 @@ def reach(i: int, s: int, cells: Cells, steps: Steps, reached: Bytes) -> None:
             here[j] = 1
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def wait(i: int, begin: int, mask: Mask, here: Bytes) -> None:
     """Mark the cells of row i, from column `begin` on, that steps (0, 1) lead to."""
     if mask.size == 0:
@@ -58,7 +55,7 @@ def wait(i: int, begin: int, mask: Mask, here: Bytes) -> None:
             here[j] |= here[j - 1]
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def reach_rows(
     first: int, last: int, cells: Cells, steps: Steps, reached: Bytes, first_end: int
 ) -> bool:
@@ -99,7 +96,7 @@ def reach_rows(
     return False
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def connected(lo: Ints, hi: Ints, m: int, last_start: int, first_end: int) -> bool:
     """Tell the same for a window without holes and steps (1, 1), (1, 0), (0, 1), of ranges alone.
 

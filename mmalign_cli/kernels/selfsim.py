@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from mmalign_cli.kernels.codes import ENTRY
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-_options: dict[str, Any] = {"cache": True, "nogil": True}
 
-
-@njit(**_options)
+@njit(**ENTRY)
 def warp_rows(a: Floats, b: Floats, recent: Floats) -> float:
     """Return the DTW cost, absolute differences, of series a (k,) and b (l,), first to last.
 
@@ -31,7 +31,7 @@ def warp_rows(a: Floats, b: Floats, recent: Floats) -> float:
     return total
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def row_costs(i: int, rows: Floats, others: Floats, out: Floats) -> None:
     """Write the cost of frame i of `rows` (k, k) with each frame of `others` (l, l) to `out` (l,).
 

@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from mmalign_cli.kernels.codes import ENTRY
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-_options: dict[str, Any] = {"cache": True, "nogil": True}
 # Only the order of the sums may change: not-a-number stays what it is.
-_sums: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract"}}
+_sums: dict[str, Any] = {**ENTRY, "fastmath": {"reassoc", "contract"}}
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def place(position: float, slack: float) -> tuple[int, float]:
     """Return the sample at or before a position, and how far it is behind: 0 where within slack."""
     whole = np.floor(position + 0.5)

@@ -13,20 +13,21 @@ probability that a path passes a cell (the gradient of soft-DTW: Cuturi and Blon
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from mmalign_cli.kernels.codes import ENTRY
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 # No fast-math: -inf is the logarithm of every cell that no path reaches.
-_options: dict[str, Any] = {"cache": True, "nogil": True}
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def log_sum(a: float, b: float, c: float) -> float:
     """Return log(e^a + e^b + e^c); -inf where all are."""
     top: float = max(a, b, c)
@@ -36,7 +37,7 @@ def log_sum(a: float, b: float, c: float) -> float:
     return total
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def at(table: Floats, lo: Ints, i: int, j: int) -> float:
     """Return the logarithm at a cell, -inf outside the table."""
     if i < 0 or i >= len(lo):
@@ -47,7 +48,7 @@ def at(table: Floats, lo: Ints, i: int, j: int) -> float:
     return float(table[i, k])
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def distances(x: Floats, y: Floats, lo: Ints, out: Floats) -> None:
     """Write the squared distances of frames x (n, d) and y (m, d) to a band; infinity beyond m."""
     for i in range(len(x)):
@@ -60,7 +61,7 @@ def distances(x: Floats, y: Floats, lo: Ints, out: Floats) -> None:
             out[i, k] = total
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def forward(first: int, last: int, cost: Floats, gamma: float, lo: Ints, before: Floats) -> None:
     """Fill rows first <= i < last of `before` (n, w); row first - 1 must be there."""
     for i in range(first, last):
@@ -77,7 +78,7 @@ def forward(first: int, last: int, cost: Floats, gamma: float, lo: Ints, before:
             before[i, k] = reached - cost[i, k] / gamma
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def backward(
     first: int, last: int, cost: Floats, gamma: float, m: int, lo: Ints, after: Floats
 ) -> None:
@@ -101,7 +102,7 @@ def backward(
             after[i, k] = log_sum(diagonal, down, right)
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def couple(before: Floats, after: Floats, log_partition: float) -> None:
     """Turn `after` (n, w) into the probability that a path passes each cell."""
     for i in range(len(after)):
@@ -109,7 +110,7 @@ def couple(before: Floats, after: Floats, log_partition: float) -> None:
             after[i, k] = np.exp(min(before[i, k] + after[i, k] - log_partition, 0.0))
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def sample(before: Floats, lo: Ints, m: int, draws: Floats, path: Ints) -> int:
     """Draw a path backwards; return the row of `path` (n + m, 2) where it starts.
 
@@ -135,7 +136,7 @@ def sample(before: Floats, lo: Ints, m: int, draws: Floats, path: Ints) -> int:
     return row
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def times(coupling: Floats, lo: Ints, y: Floats, out: Floats, columns: Floats) -> None:
     """Write coupling @ y to `out` (n, d), and the sums of the coupling's columns to `columns`."""
     out[:] = 0.0
@@ -149,7 +150,7 @@ def times(coupling: Floats, lo: Ints, y: Floats, out: Floats, columns: Floats) -
                     out[i, c] += weight * y[j, c]
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def quantiles(coupling: Floats, lo: Ints, columns: Floats, q: float, out: Floats) -> None:
     """Write the q-quantile of each column's distribution over the rows to `out` (m,).
 
@@ -167,7 +168,7 @@ def quantiles(coupling: Floats, lo: Ints, columns: Floats, q: float, out: Floats
                 passed[j] += weight
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def entropies(coupling: Floats, lo: Ints, columns: Floats, out: Floats) -> None:
     """Write the entropy of each column's distribution, in nats, to `out` (m,)."""
     out[:] = 0.0

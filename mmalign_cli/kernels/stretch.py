@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from mmalign_cli.kernels.codes import ENTRY
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 _COARSE = 4  # samples: the best of every fourth place is refined
-_options: dict[str, Any] = {"cache": True, "nogil": True}
-_sums: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": {"reassoc", "contract"}}
+_sums: dict[str, Any] = {**ENTRY, "fastmath": {"reassoc", "contract"}}
 
 
 @njit(**_sums)
@@ -32,7 +33,7 @@ def likeness(mono: Floats, a: int, b: int, half: int, stride: int) -> float:
     return float(product / np.sqrt(energy))
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def best(mono: Floats, a: int, low: int, high: int, middle: int, half: int, stride: int) -> int:
     """Return the place from low to high most like a; of equal ones the nearest to the middle."""
     found, score = middle, likeness(mono, a, middle, half, stride)
@@ -43,7 +44,7 @@ def best(mono: Floats, a: int, low: int, high: int, middle: int, half: int, stri
     return found
 
 
-@njit(**_options)
+@njit(**ENTRY)
 def follow(mono: Floats, wanted: Ints, before: int, reach: int, half: int, chosen: Ints) -> None:
     """Write the middles of the frames to take, (m,), for the middles that are wanted, (m,).
 

@@ -30,19 +30,20 @@ from numba import njit
 from numba.extending import overload
 
 from mmalign_cli.kernels import lanes
+from mmalign_cli.kernels.codes import ENTRY, INNER
 from mmalign_cli.kernels.sweep import sweep
 from mmalign_cli.kernels.table import aligned, copy, cost_between, lay_out, slot
 
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _border(table, s, w):
     """Return the number of the border before tile (s, w)."""
     return table.base[s] + w - table.span[s, 0] // table.width
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _row_over(table, s):
     """Return where the last row of strip s - 1 is kept; strips of a group share one."""
     if s == 0:
@@ -50,19 +51,19 @@ def _row_over(table, s):
     return 1 + ((s - 1) // table.group) % (len(table.last_rows) - 1)
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _first(table, s):
     """Return the first anti-diagonal of strip s, counted from its own: where its row is kept."""
     return table.span[s, 0] - s * table.begin.shape[1]
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _shift(values, by):
     for k in range(len(values)):
         values[k] = values[k] + by
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _take_above(table, s, w, g0, g1, above):
     """Copy the row over tile (s, w) from anti-diagonal g0 to g1, and return its offset.
 
@@ -96,7 +97,7 @@ def _bits_of(values):
     return lambda values: values.view(kind)
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _least(values, room):
     """Return the least of some values, none of which is negative; `room` holds one value.
 
@@ -110,7 +111,7 @@ def _least(values, room):
     return room[0]
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _marks_before(table, s0, s, g0, g1):
     """Return the bytes of the marks of strips s0 to s - 1 from anti-diagonal g0 to g1."""
     diagonals = 0
@@ -119,7 +120,7 @@ def _marks_before(table, s0, s, g0, g1):
     return diagonals * (table.begin.shape[1] // 4)
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def advance(form, table, s0, s1, g0, g1, marking, marks):
     """Sweep the strips s0 <= s < s1 from anti-diagonal g0, a multiple of the width, to g1.
 
@@ -183,7 +184,7 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     return cells
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _keep_tail(table, picked, offset, t0, t1):
     """Put the last row of the table where it belongs."""
     row = table.last_row
@@ -191,7 +192,7 @@ def _keep_tail(table, picked, offset, t0, t1):
         table.tail[t - row] = picked[t - t0] + offset
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
     """Follow the winners from (i, j) until they leave the marked tile; return i, j and `at`."""
     rows = table.begin.shape[1]
@@ -214,7 +215,7 @@ def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
     return i, j, at
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def trace(form, table, marks, i, j, path, at, most):
     """Follow the path back from cell (i, j), some tiles of it.
 
@@ -250,7 +251,7 @@ def trace(form, table, marks, i, j, path, at, most):
     return i, j, at
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def weigh(metric, diagonal, reference, query, path, costs, weights):
     """Write the local cost and the weight of each step of a path.
 
@@ -272,7 +273,7 @@ def weigh(metric, diagonal, reference, query, path, costs, weights):
         before_i, before_j = i, j
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def solve(form, laying, marks, path, costs, weights):
     """Find the path of a table all of whose winners there is room for, in one call.
 
@@ -312,7 +313,7 @@ def solve(form, laying, marks, path, costs, weights):
     return at, total, table.unit
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def least_cost(form, laying):
     """Return the least cost alone of a closed table, and its unit, in one call.
 

@@ -28,7 +28,7 @@ from numba import njit
 from numba.extending import overload
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, SQEUCLIDEAN
+from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, INNER, SQEUCLIDEAN
 from mmalign_cli.kernels.dtw import SAFE_FAST_MATH
 from mmalign_cli.kernels.table import copy
 
@@ -89,7 +89,7 @@ def _sweep_of(form, *arguments):
     return lambda form, *arguments: chosen(form, *arguments)  # noqa: PLW0108 -- numba's way
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _sweep_lanes(
     form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
     marking, marks, mark_at, pick, picked, penalty, t0, t1,
@@ -135,7 +135,7 @@ def _costs_ahead_of(form, x, dims, y, stride, ring, produced, t, t1):
     )
 
 
-@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _compute_costs(form, x, dims, y, stride, ring, produced, t):
     """Compute CHUNK anti-diagonals of costs from t on; what the skew leaves out, if need be.
 
@@ -155,7 +155,7 @@ def _compute_costs(form, x, dims, y, stride, ring, produced, t):
     return t + _CHUNK
 
 
-@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _sweep_plain(
     form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
     marking, marks, mark_at, pick, picked, penalty, t0, t1,
@@ -191,7 +191,7 @@ def _sweep_plain(
     return produced
 
 
-@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _local_costs(form, x, dims, y, stride, t, cost):
     """Write the costs of one anti-diagonal to `cost`, position by position."""
     rows = len(cost)
@@ -213,7 +213,7 @@ def _local_costs(form, x, dims, y, stride, t, cost):
             cost[p] = np.sqrt(cost[p])
 
 
-@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _take_step(form, last, older, cost, penalty):
     """Write the next anti-diagonal over the older one."""
     for p in range(len(cost)):
@@ -222,7 +222,7 @@ def _take_step(form, last, older, cost, penalty):
         older[p] = min(direct, bent) + cost[p]
 
 
-@njit(nogil=True, fastmath=SAFE_FAST_MATH)
+@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _take_step_of_one(form, last, older, x, y, penalty):
     """Do so for frames of one dimension: the costs never leave the registers."""
     for p in range(len(x)):
@@ -234,7 +234,7 @@ def _take_step_of_one(form, last, older, x, y, penalty):
         older[p] = min(direct, bent) + cost
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _mark(form, last, older, cost, penalty, won, marks):
     """Write the bits of one anti-diagonal, before the step is taken."""
     rows = len(cost)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, SQEUCLIDEAN
+from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, ENTRY, EUCLIDEAN, INNER, SQEUCLIDEAN
 
 _LANES, _VECTORS = lanes.LANES, max(lanes.VECTORS, 1)
 FAR = 2**30
@@ -88,41 +88,41 @@ class Table(NamedTuple):
     unit: float
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _part(room, size):
     """Return an array that starts at the next cache line of `room`, and what is left behind it."""
     first = -room.ctypes.data % _LINE // room.itemsize
     return room[first : first + size], room[first + size :]
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def aligned(size, kind):
     """Return an array that starts at a cache line, so that no vector of it crosses one."""
     return _part(np.empty(size + _LINE // 4, kind), size)[0]
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def copy(values, to):
     """Copy an array to the start of another."""
     for k in range(len(values)):  # a slice would do, and take a second more to compile
         to[k] = values[k]
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def fill(values, value):
     """Set all of an array."""
     for k in range(len(values)):
         values[k] = value
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _filled(size, value, kind):
     values = aligned(size, kind)
     fill(values, value)
     return values
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def cost_between(metric, x, i, y, j):
     """Return the local cost of frame i of x and frame j of y, (n, d) and (m, d)."""
     total = 0.0
@@ -137,7 +137,7 @@ def cost_between(metric, x, i, y, j):
     return math.sqrt(total) if metric == EUCLIDEAN else total
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _frame_of_reference(x, y):
     """Return what to subtract and what to multiply by, so that float32 loses least.
 
@@ -155,13 +155,13 @@ def _frame_of_reference(x, y):
     return centre, 2.0 ** -math.frexp(half)[1] if half > 0 else 1.0
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def slot(striped, position):
     """Return where a position stands in arrays, which may be loaded as stripes."""
     return position % _VECTORS * _LANES + position // _VECTORS if striped else position
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _lay_rows(striped, rows, query, centre, scale, x):
     n, dims = query.shape
     for s in range(len(x)):
@@ -172,7 +172,7 @@ def _lay_rows(striped, rows, query, centre, scale, x):
                 x[s, q * rows + to] = (query[i, q] - centre[q]) * scale if i < n else 0.0
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _lay_columns(striped, rows, reference, centre, scale, y, size):
     m, dims = reference.shape
     row = _filled(size + rows, np.inf, y.dtype)
@@ -189,14 +189,14 @@ def _lay_columns(striped, rows, reference, centre, scale, y, size):
                 vector[lane] = ahead[lane * _VECTORS]
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _columns_in_row(size):
     """Return how far dimensions are apart: an odd number of cache lines."""
     size += -size % 16
     return size + 16 * (1 - size // 16 % 2)
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _columns_of_rows(lo, hi, n):
     """Return the columns that each of n rows may use, of ranges of rows that never step back."""
     first, last = np.empty(n, np.int64), np.empty(n, np.int64)
@@ -210,7 +210,7 @@ def _columns_of_rows(lo, hi, n):
     return first, last
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _lay_window(striped, rows, lo, hi, n, begin, end, free, span):
     """Fill begin, end, free and span of a table."""
     m = len(lo)
@@ -231,7 +231,7 @@ def _lay_window(striped, rows, lo, hi, n, begin, end, free, span):
         span[s, 1] = max(min(s * rows + last, n + m - 1), span[s, 0] + 1)
 
 
-@njit(nogil=True)
+@njit(**INNER)
 def _lay_everything(n, m, rows, begin, end, free, span):
     for s in range(len(span)):
         fill(begin[s], -FAR)
@@ -240,7 +240,7 @@ def _lay_everything(n, m, rows, begin, end, free, span):
         span[s, 0], span[s, 1] = s * rows, min((s + 1) * rows - 1 + m, n + m - 1)
 
 
-@njit(nogil=True, cache=True)
+@njit(**ENTRY)
 def lay_out(
     metric, diagonal, striped, rows, room, query, reference, lo, hi, penalty, width, group, keep,
     open_begin, open_end,

@@ -28,7 +28,11 @@ def evaluate_files(document: str, truth: str) -> Errors:
     InputError
         If either file is rejected, or the truth has other streams.
     """
-    alignment = read_document(document)
+    return evaluate_alignment(read_document(document), truth)
+
+
+def evaluate_alignment(alignment: Alignment, truth: str) -> Errors:
+    """Compare an alignment with a known answer, as `evaluate_files` does."""
     source = open_source(truth, DEFAULT_MAX_BYTES)
     if is_document(source.head):
         return _against_document(alignment, read_document(truth), truth)

@@ -15,7 +15,13 @@ from mmalign_cli.align.correlate import COARSE_RATE, RATE
 from mmalign_cli.align.lines import STEEPEST, TOLERANCE_S, standard_errors
 from mmalign_cli.align.offsets import Found
 from mmalign_cli.errors import AlignmentError, InputError, MmalignError, UsageError
-from mmalign_cli.evidence.relation import NOTHING, Agreement, relation
+from mmalign_cli.evidence.relation import (
+    NOTHING,
+    Agreement,
+    doubt_of_sync,
+    is_refused,
+    relation,
+)
 from mmalign_cli.model import Alignment, Cost, Float64Array, Stream, TimeMap
 from mmalign_cli.pipeline.streams import stream_warnings
 from mmalign_cli.pipeline.sync_other import SyncSettings, sync_activity, sync_warp
@@ -211,6 +217,20 @@ def _parameters(
         "tolerance": TOLERANCE_S,
         "steepest": STEEPEST,
     }
+
+
+def require_related(alignment: Alignment, subject: str, hint: str | None = None) -> None:
+    """Refuse to act on recordings without evidence of one event.
+
+    Raises
+    ------
+    AlignmentError
+        About `subject`, with the evidence that there is.
+    """
+    confidence = alignment.confidence or {}
+    why = doubt_of_sync(confidence)
+    if why is not None and is_refused(confidence):
+        raise AlignmentError(subject, why, hint)
 
 
 def greatest_error(alignment: Alignment) -> float:

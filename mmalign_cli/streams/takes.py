@@ -104,10 +104,15 @@ def _check_header(
         raise InputError(path, what, "every column but id is a stream")
 
 
+def can_be_a_name(name: str) -> bool:
+    """Tell whether an id can be the name of a file, on any system."""
+    unsafe = any(c in _UNSAFE or not c.isprintable() for c in name)
+    return not (unsafe or name[:1] in ("", ".") or len(name.encode()) > _MOST_NAME_BYTES)
+
+
 def _checked_id(path: str, line: int, name: str) -> str:
     """Refuse an id that cannot be the name of a file."""
-    unsafe = any(c in _UNSAFE or not c.isprintable() for c in name)
-    if not name or unsafe or name.startswith(".") or len(name.encode()) > _MOST_NAME_BYTES:
+    if not can_be_a_name(name):
         what = f"line {line}: {name!r} cannot be a file name" if name else f"line {line}: no id"
         raise InputError(path, what, "the document of a take is called ID.json")
     return name

@@ -23,6 +23,7 @@ from mmalign_cli.model import (
     WarpingPath,
 )
 from mmalign_cli.streams.source import open_source
+from mmalign_cli.write.atomic import Outputs
 
 FORMAT = "mmalign.alignment"
 VERSION = 1
@@ -108,8 +109,35 @@ def text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
     yield "\n}\n"
 
 
+def write_document(outputs: Outputs, target: str, document: Mapping[str, Any]) -> None:
+    """Write a document, with a line for each of its fields."""
+    with outputs.open(target) as file:
+        file.writelines(piece.encode() for piece in text_pieces(document))
+
+
 def _pieces(value: Any, separators: tuple[str, str]) -> Iterator[str]:
     """Yield the JSON of a value: an array of many rows never is a list of lists as a whole."""
+    try:
+        yield json.dumps(value, allow_nan=False, separators=separators, default=_short)
+    except _LongError:
+        yield from _parts(value, separators)
+
+
+class _LongError(Exception):
+    """A value holds an array of many rows."""
+
+
+def _short(value: Any) -> Any:
+    """Return an array of few rows as lists."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"a {type(value).__name__} in a document")
+    if len(value) > _ROWS_A_PIECE:
+        raise _LongError
+    return value.tolist()
+
+
+def _parts(value: Any, separators: tuple[str, str]) -> Iterator[str]:
+    """Yield the JSON of a value that holds an array of many rows somewhere."""
     if isinstance(value, np.ndarray):
         yield from _rows(value, separators)
     elif isinstance(value, Mapping) and value:
@@ -126,8 +154,6 @@ def _pieces(value: Any, separators: tuple[str, str]) -> Iterator[str]:
             yield from _pieces(item, separators)
             before = separators[0]
         yield "]"
-    else:
-        yield json.dumps(value, allow_nan=False, separators=separators)
 
 
 def _rows(array: Array, separators: tuple[str, str]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Many alignments: manifest, ledger, runner. Runs the pipeline many times."""
