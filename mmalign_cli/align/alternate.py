@@ -179,7 +179,9 @@ def moved_at_most(before: IntArray, after: IntArray, tolerance_frames: float) ->
     """
     if before.shape == after.shape and bool((before == after).all()):
         return True
-    lonely_before, lonely_after = _alone(before, after), _alone(after, before)
+    times = [reduce(np.add, path.T) for path in (before, after)]
+    lonely_before = _alone(before, after, *times)
+    lonely_after = _alone(after, before, *times[::-1])
     steps = len(before) + len(after)
     if len(lonely_before) + len(lonely_after) > tolerance_frames * steps:
         return False
@@ -190,11 +192,12 @@ def moved_at_most(before: IntArray, after: IntArray, tolerance_frames: float) ->
     return apart <= tolerance_frames * steps
 
 
-def _alone(path: IntArray, other: IntArray) -> IntArray:
+def _alone(path: IntArray, other: IntArray, own: IntArray, others: IntArray) -> IntArray:
     """Return the steps of a path that another has not.
 
-    The sum of the frames grows with every step, so of the other path one step at most can equal.
+    `own` and `others` are the sums of the frames of their steps. These grow with every step, so
+    that of the other path one step at most can equal.
     """
-    own, others = (reduce(np.add, p.T) for p in (path, other))
     at = np.minimum(np.searchsorted(others, own), len(others) - 1)
-    return np.asarray(path[(other[at] != path).any(axis=1)])
+    apart = [theirs.take(at) != ours for theirs, ours in zip(other.T, path.T, strict=True)]
+    return np.asarray(path[reduce(np.logical_or, apart)])

@@ -86,7 +86,9 @@ def along(
     sums, squares = np.zeros(sum(dims)), np.zeros((sum(dims), sum(dims)))
     for first in range(0, len(path), _STEPS_AT_ONCE):
         part = slice(first, first + _STEPS_AT_ONCE)
-        values = np.concatenate([x[p] for x, p in zip(sets, path[part].T, strict=True)], axis=1)
+        values = np.concatenate(
+            [x.take(p, axis=0) for x, p in zip(sets, path[part].T, strict=True)], axis=1
+        )
         values -= shift
         sums += steps[part] @ values
         weighed = values if weights is None else values * weights[part, np.newaxis]
