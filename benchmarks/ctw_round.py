@@ -2,7 +2,7 @@
 
     python benchmarks/ctw_round.py [FRAMES] [DIMS]
 
-Two random walks; medians of seven, in milliseconds. The round projects, warps, and tells whether
+Two random walks; medians of 25, in milliseconds. The round projects, warps, and tells whether
 the path has moved; the pass is DTW of the same projected frames.
 """
 
@@ -22,9 +22,9 @@ from mmalign_cli.align.pair import Settings, prepare
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Return the median time of seven runs."""
+    """Return the median time of 25 runs."""
     taken = []
-    for _ in range(7):
+    for _ in range(25):
         began = time.perf_counter()
         work()
         taken.append(1000 * (time.perf_counter() - began))
