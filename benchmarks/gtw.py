@@ -16,6 +16,7 @@ import argparse
 import csv
 import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
 from typing import TypeVar
@@ -162,9 +163,12 @@ def archives(folder: Path, share: float) -> None:
             means, within = {}, []
             for kind in sorted({k for _, k in train}):
                 series = [x for x, k in train if k == kind]
-                means[kind] = mean_of(series)
-                even = brought_even(series)
-                within.append(np.mean([distance(means[kind], x) for x in even]))
+                mean = mean_of(series)
+                if mean is not None:
+                    means[kind] = mean
+                    within.append(np.mean([distance(mean, x) for x in brought_even(series)]))
+            if not means:
+                continue
             right = [
                 min(means, key=lambda k: distance(means[k], x)) == kind for x, kind in test[:200]
             ]
@@ -188,6 +192,15 @@ def plain_averaging(series: Sequence[Floats]) -> Floats:
     return np.asarray(mean)
 
 
+def tslearn_averaging(series: Sequence[Floats]) -> Floats | None:
+    """Return what tslearn's DTW barycentre averaging gives, where it is installed."""
+    if find_spec("tslearn") is None:
+        return None
+    from tslearn.barycenters import dtw_barycenter_averaging
+
+    return np.asarray(dtw_barycenter_averaging(np.stack(brought_even(series)), max_iter=30))
+
+
 def _ours(series: Sequence[Floats]) -> Floats:
     found = by_averaging(series, Ask(), "sqeuclidean", True, silent)
     return np.asarray(found.mean)
@@ -202,7 +215,8 @@ def _joint(series: Sequence[Floats]) -> Floats:
     return average_of(series, found.line).mean
 
 
-MEANS: dict[str, Callable[[Sequence[Floats]], Floats]] = {
+MEANS: dict[str, Callable[[Sequence[Floats]], Floats | None]] = {
+    "tslearn dba": tslearn_averaging,
     "plain mean": lambda series: np.mean(brought_even(series), axis=0),
     "plain dba": plain_averaging,
     "gtw joint": _joint,
