@@ -20,6 +20,7 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.dtw import dtw, local_costs
+from mmalign_cli.align.gtw_objective import read
 from mmalign_cli.align.time_maps import knots_of
 from mmalign_cli.model import Float64Array, IntArray
 from mmalign_cli.runtime import Progress
@@ -83,7 +84,7 @@ def agree(
     even = brought_even(sequences)
     penalty = PENALTY * _mean_cost(even, metric)
     positions = _median_of_stars(even, metric, penalty, progress)
-    mean = np.mean([_at(x, p) for x, p in zip(even, positions, strict=True)], axis=0)
+    mean = np.mean([read(x, p) for x, p in zip(even, positions, strict=True)], axis=0)
     return _around(even, mean, metric, (penalty, RESIDUE), rounds, progress)
 
 
@@ -154,14 +155,7 @@ def shape_of(frames: Float64Array) -> Float64Array:
 def brought_even(sequences: Sequence[Float64Array]) -> list[Float64Array]:
     """Return sequences resampled to the frames of the longest one."""
     longest = max(len(x) for x in sequences)
-    return [_at(x, np.linspace(0.0, len(x) - 1.0, longest)) for x in sequences]
-
-
-def _at(x: Float64Array, positions: Float64Array) -> Float64Array:
-    """Return frames (n, d) at fractional positions (t,)."""
-    before = np.minimum(positions.astype(np.int64), len(x) - 2)
-    rest = (positions - before)[:, np.newaxis]
-    return np.asarray(x[before] * (1.0 - rest) + x[before + 1] * rest)
+    return [read(x, np.linspace(0.0, len(x) - 1.0, longest)) for x in sequences]
 
 
 def _mean_cost(even: Sequence[Float64Array], metric: str) -> float:
