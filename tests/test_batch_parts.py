@@ -23,6 +23,7 @@ from mmalign_cli.commands.main import COMMANDS
 from mmalign_cli.commands.rows import ROW_METHODS, OptionReader, RowReader
 from mmalign_cli.errors import InputError, OutputError, UsageError
 from mmalign_cli.pipeline.ctw import CtwSettings
+from mmalign_cli.pipeline.gtw import GtwSettings
 from mmalign_cli.pipeline.methods import METHODS
 from mmalign_cli.pipeline.restrictions import DtwSettings
 from mmalign_cli.pipeline.sync_other import SyncSettings
@@ -140,7 +141,12 @@ def test_a_missing_file_is_of_its_row_alone(wave):
 # -- options
 
 
-SETTINGS = {"dtw": DtwSettings, "ctw": CtwSettings, "sync": SyncSettings}
+SETTINGS = {
+    "dtw": DtwSettings,
+    "ctw": CtwSettings,
+    "gtw": GtwSettings,
+    "sync": SyncSettings,
+}
 
 
 @pytest.mark.parametrize("method", METHODS)
