@@ -83,6 +83,13 @@ FORMATS: dict[str, Format] = {
     "optitrack": Format(
         "OptiTrack CSV", ("csv",), _S + "exports:read_optitrack", opening=r"\"?Format Version\"?,"
     ),
+    "midi": Format("MIDI", ("mid", "midi", "smf"), _S + "score:read_midi", (((0, b"MThd"),),)),
+    "musicxml": Format(
+        "MusicXML",
+        ("musicxml", "xml"),
+        _S + "score:read_musicxml",
+        opening=r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<score-(?:part|time)wise",
+    ),
     "pose": Format(
         "JSON", ("json",), _S + "keypoints:read_keypoints", opening=r"\s*(?:\[|\{\s*\"|null\s)"
     ),
