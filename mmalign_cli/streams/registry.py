@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from mmalign_cli.errors import InputError, UsageError, did_you_mean
 from mmalign_cli.streams.content import Content
+from mmalign_cli.streams.marks import CUE_OPENING, PRAAT_OPENING
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
@@ -90,6 +91,11 @@ FORMATS: dict[str, Format] = {
         _S + "score:read_musicxml",
         opening=r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<score-(?:part|time)wise",
     ),
+    "textgrid": Format(
+        "TextGrid", ("textgrid",), _S + "labels:read_textgrid", opening=PRAAT_OPENING
+    ),
+    "srt": Format("SubRip", ("srt",), _S + "labels:read_subtitles", opening=CUE_OPENING),
+    "vtt": Format("WebVTT", ("vtt",), _S + "labels:read_subtitles", opening=r"WEBVTT\b"),
     "pose": Format(
         "JSON", ("json",), _S + "keypoints:read_keypoints", opening=r"\s*(?:\[|\{\s*\"|null\s)"
     ),
