@@ -12,8 +12,6 @@ from mmalign_cli.errors import InputError, MmalignError, UsageError
 EXTRAS: dict[str, tuple[str, str]] = {
     "midi": ("score", "mido"),
     "musicxml": ("score", "partitura"),
-    "c3d": ("mocap", "ezc3d"),
-    "xdf": ("mocap", "pyxdf"),
 }
 """For each format, the extra of the package that reads it and the module that it brings."""
 

@@ -74,6 +74,7 @@ FORMATS: dict[str, Format] = {
     "amc": Format(
         "AMC", ("amc",), _S + "amc:read_amc", opening=r"#!OML|(?:\s|#[^\n]*\n)*:FULLY-SPECIFIED"
     ),
+    "c3d": Format("C3D", ("c3d",), _S + "c3d:read_c3d", (((0, b"\x02P"),), ((0, b"\x03P"),))),
     "trc": Format("TRC", ("trc",), _S + "headed:read_trc", opening=r"PathFileType[\t ]"),
     "sto": Format(
         "MOT or STO",
