@@ -113,9 +113,11 @@ def read_c3d(source: Source, options: Options, decode_rate: Fraction | None) -> 
     part = part_of(PARTS, options, source.path, default)
     frames, warnings = _frames(data, layout, source, options)
     read = _markers if part == "markers" else _analog
-    values, names, units = read(frames, layout, parameters, source.path)
-    rate = exact_rate(layout.rate, source.path) * (1 if part == "markers" else layout.per_frame)
-    start_s = (layout.first - 1) / layout.rate
+    with np.errstate(all="ignore"):
+        rate = exact_rate(float(str(np.float32(layout.rate))), source.path)
+        values, names, units = read(frames, layout, parameters, source.path)
+    start_s = float((layout.first - 1) / rate)
+    rate *= 1 if part == "markers" else layout.per_frame
     n_channels = layout.n_analog // max(layout.per_frame, 1)
     note = f"{layout.n_points} points, {n_channels} analog channels; {part} in {units or '?'}"
     content = Content(values, "table", None, rate, start_s, names, (note,), warnings)
@@ -269,8 +271,7 @@ def _analog(
     offset = _each(parameters.numbers("ANALOG:OFFSET"), n_channels, 0.0)
     general = _each(parameters.numbers("ANALOG:GEN_SCALE"), 1, 1.0)
     scale = _each(parameters.numbers("ANALOG:SCALE"), n_channels, 1.0)
-    with np.errstate(all="ignore"):
-        values = (values - (offset % _WORD if is_unsigned else offset)) * scale * general
+    values = (values - (offset % _WORD if is_unsigned else offset)) * scale * general
     names = _named(parameters.texts("ANALOG:LABELS"), "channel", n_channels)
     units = ", ".join(sorted({unit for unit in parameters.texts("ANALOG:UNITS") if unit}))
     return values, names, units

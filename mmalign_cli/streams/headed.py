@@ -136,7 +136,7 @@ def read_below(
         With the line of the file, where a row is not one of as many numbers.
     """
     plain = [re.sub(r'[,;|\t"]', "_", name) for name in names]
-    rows = [_without_surplus(row, len(names), delimiter) for row in lines[at:]]
+    rows = _without_surplus(lines[at:], len(names), delimiter)
     text = "\n" * (at - 1) + "\n".join([delimiter.join(unique(plain)), *rows, ""])
     data = text.encode()
     below = replace(source, size=len(data), piped=data, head=data[:1])
@@ -146,10 +146,13 @@ def read_below(
     return replace(content, notes=(note, *left_out))
 
 
-def _without_surplus(row: str, n_columns: int, delimiter: str) -> str:
-    """Leave out delimiters that end a row beyond its last column."""
-    surplus = row.count(delimiter) + 1 - n_columns
-    return row[:-surplus] if surplus > 0 and row.endswith(delimiter * surplus) else row
+def _without_surplus(rows: Sequence[str], n_columns: int, delimiter: str) -> Sequence[str]:
+    """Leave out delimiters beyond the last column, if they end every row alike."""
+    surplus = {row.count(delimiter) + 1 - n_columns for row in rows if row.strip()}
+    n = surplus.pop() if len(surplus) == 1 else 0
+    if n < 1 or not all(row.endswith(delimiter * n) for row in rows if row.strip()):
+        return rows
+    return [row[:-n] if row.strip() else row for row in rows]
 
 
 def _promised(content: Content, frames: str | None, source: Source, options: Options) -> Content:

@@ -163,8 +163,9 @@ def rate_of_period(written: str) -> Fraction | None:
     if not Fraction(1, 10**9) < period < 10**9:
         return None
     last_place = Fraction(1, 10 ** len(written.strip().lower().partition(".")[2]))
-    simple = (Fraction(round(d / period), d) for d in (1, 1001) if round(d / period))
-    for rate in (*map(Fraction, _USUAL_RATES), *simple):
-        if abs(1 / rate - period) < last_place / 2 + Fraction(1, 10**12):
-            return rate
+    simple = [Fraction(round(d / period), d) for d in (1, 1001) if round(d / period)]
+    for rates in ([Fraction(rate) for rate in _USUAL_RATES], *([rate] for rate in simple)):
+        nearest = min(rates, key=lambda rate: abs(1 / rate - period))
+        if abs(1 / nearest - period) < last_place / 2 + Fraction(1, 10**12):
+            return nearest
     return 1 / period
