@@ -278,7 +278,7 @@ def cmu_amc(name):
 
 @pytest.mark.skipif(not CMU.exists(), reason="needs ../shared/data/mocap_cmu")
 def test_a_walk_of_cmu():
-    """Angles arrive as they are; positions equal a slow twin's, and the walker stands on a floor."""
+    """Angles arrive as they are, positions equal a slow twin's, and the walker is on a floor."""
     text, data = cmu_amc("02_01_walk_120hz.npz")
     write("02_01.amc", text)
     skeleton = (CMU / "02.asf").read_text("ascii")
@@ -297,7 +297,7 @@ def test_a_walk_of_cmu():
 
 
 def slow_asf(text, motion):
-    """Where bones end in one frame: 4 x 4 matrices, one bone after the other, rotations by SciPy."""
+    """Where bones end in one frame: 4 x 4 matrices, bone by bone, rotations by SciPy."""
     bones, tree, name = {"root": {"axis": np.zeros(3), "offset": np.zeros(3)}}, [], None
     for line in text.splitlines():
         words = line.split() or [""]
