@@ -12,6 +12,7 @@ from mmalign_cli.errors import InputError, MmalignError, UsageError
 EXTRAS: dict[str, tuple[str, str]] = {
     "midi": ("score", "mido"),
     "musicxml": ("score", "partitura"),
+    "xdf": ("xdf", "pyxdf"),
 }
 """For each format, the extra of the package that reads it and the module that it brings."""
 

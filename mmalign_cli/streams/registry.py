@@ -75,6 +75,7 @@ FORMATS: dict[str, Format] = {
         "AMC", ("amc",), _S + "amc:read_amc", opening=r"#!OML|(?:\s|#[^\n]*\n)*:FULLY-SPECIFIED"
     ),
     "c3d": Format("C3D", ("c3d",), _S + "c3d:read_c3d", (((0, b"\x02P"),), ((0, b"\x03P"),))),
+    "xdf": Format("XDF", ("xdf",), _S + "xdf:read_xdf", (((0, b"XDF:"),),)),
     "trc": Format("TRC", ("trc",), _S + "headed:read_trc", opening=r"PathFileType[\t ]"),
     "sto": Format(
         "MOT or STO",

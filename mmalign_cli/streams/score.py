@@ -180,6 +180,9 @@ def _roll(notes: Sequence[_Note], note: str, source: Source, options: Options) -
     """Return the piano roll of notes, (n_frames, 128)."""
     if not notes:
         raise InputError(source.path, "holds no notes")
+    beyond = [n.key for n in notes if not 0 <= n.key < len(KEYS)]
+    if beyond:
+        raise InputError(source.path, f"a note of key {beyond[0]}: there are 0 to {len(KEYS) - 1}")
     rate = options.rate or 1 / (options.hop or DEFAULT_HOP)
     ends_s = max(n.offset_s for n in notes)
     if not 0 <= ends_s < np.inf:
