@@ -15,7 +15,8 @@ from mmalign_cli.errors import InputError, LimitError
 from mmalign_cli.model import Float64Array
 from mmalign_cli.runtime import format_size
 from mmalign_cli.streams.content import Content
-from mmalign_cli.streams.extras import by_library, require_extra
+from mmalign_cli.streams.extras import require_extra
+from mmalign_cli.streams.library import by_library
 from mmalign_cli.streams.points import with_columns
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import DEFAULT_HOP, Options
@@ -64,9 +65,9 @@ def read_midi(source: Source, options: Options, decode_rate: Fraction | None) ->
     LimitError
         If the roll would be larger than ``max_bytes``.
     UsageError
-        If mido is not installed.
+        If the extra `score` is not installed.
     """
-    require_extra("midi", source.path)
+    require_extra("score", source.path)
     data = source.read(options.max_bytes)
     with by_library("MIDI", source.path):
         import mido
@@ -130,9 +131,9 @@ def read_musicxml(source: Source, options: Options, decode_rate: Fraction | None
     LimitError
         If the roll would be larger than ``max_bytes``.
     UsageError
-        If partitura is not installed.
+        If the extra `score` is not installed.
     """
-    require_extra("musicxml", source.path)
+    require_extra("score", source.path)
     data = source.read(options.max_bytes)
     if b"<!ENTITY" in data:
         raise InputError(source.path, "XML that defines entities is not read here")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -14,7 +12,8 @@ import numpy as np
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.streams.content import Content
-from mmalign_cli.streams.extras import by_library, require_extra
+from mmalign_cli.streams.extras import require_extra
+from mmalign_cli.streams.library import by_library, heard
 from mmalign_cli.streams.points import part_of, unique, with_columns
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
@@ -51,7 +50,7 @@ def read_xdf(source: Source, options: Options, decode_rate: Fraction | None) -> 
     with by_library("XDF", source.path):
         import pyxdf
 
-        with _heard("pyxdf") as said:
+        with heard("pyxdf") as said:
             streams, _ = pyxdf.load_xdf(io.BytesIO(data), verbose=False)
         numeric = [s for s in streams if isinstance(s["time_series"], np.ndarray)]
         found = dict(zip(unique(_said(s["info"], "name") for s in numeric), numeric, strict=True))
@@ -70,22 +69,6 @@ def read_xdf(source: Source, options: Options, decode_rate: Fraction | None) -> 
     warnings = tuple(f"{source.path}: {text[:120]}" for text in dict.fromkeys(skipped))[:3]
     noted = replace(content, notes=(note,), warnings=warnings)
     return with_columns(noted, options, source.path)
-
-
-@contextmanager
-def _heard(name: str) -> Iterator[list[str]]:
-    """Keep a library's log off standard error; yield the list that its messages go to."""
-    said: list[str] = []
-    logger = logging.getLogger(name)
-    handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage().splitlines()[0])  # type: ignore[method-assign]
-    propagates, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagates
 
 
 def _content(stream: Mapping[str, Any]) -> Content:
