@@ -201,6 +201,11 @@ def test_refusals(text, pattern):
     refused("x.json,rate=1,format=pose", pattern)
 
 
+def test_a_table_may_begin_with_a_bracket():
+    Path("t.csv").write_text("[s],[m]\n1,2\n3,4\n", "utf-8")
+    assert read("t.csv,rate=1").columns == ("[s]", "[m]")
+
+
 @pytest.mark.parametrize("kind", ["openpose", "coco", "mediapipe"])
 def test_damaged_files_are_read_or_refused(kind):
     documents = {

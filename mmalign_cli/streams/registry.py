@@ -99,7 +99,10 @@ FORMATS: dict[str, Format] = {
     "srt": Format("SubRip", ("srt",), _S + "labels:read_subtitles", opening=CUE_OPENING),
     "vtt": Format("WebVTT", ("vtt",), _S + "labels:read_subtitles", opening=r"WEBVTT\b"),
     "pose": Format(
-        "JSON", ("json",), _S + "keypoints:read_keypoints", opening=r"\s*(?:\[|\{\s*\"|null\s)"
+        "JSON",
+        ("json",),
+        _S + "keypoints:read_keypoints",
+        opening=r"\s*(?:\[\s*(?:[\[{]|null)|\{\s*\"|null\s+[\[{])",
     ),
     "vicon": Format("Vicon CSV", ("csv",), _S + "exports:read_vicon", opening=_VICON),
 }
