@@ -164,7 +164,9 @@ def test_periods_as_written():
     assert {text: rate_of_period(text) for text in rates} == rates
     assert float(rate_of_period("0.0333667")) == pytest.approx(29.97003, abs=1e-5)
     assert rate_of_period("0.007") == pytest.approx(143, abs=1)
-    assert [rate_of_period(text) for text in ("0", "-1", "x", "nan", "1/0")] == [None] * 5
+    none = ("0", "-1", "x", "nan", "1/0", "1e999999999", ".", "")
+    assert [rate_of_period(text) for text in none] == [None] * len(none)
+    assert rate_of_period("1e-2") == 100
 
 
 # ---------------------------------------------------------------- AMC and ASF

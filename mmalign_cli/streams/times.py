@@ -30,6 +30,7 @@ RATE_NAMES = frozenset({"rate", "fs", "fps", "sr", "sample_rate", "frame_rate"})
 _EVEN_WITHIN = 0.01  # of a period: times as exact as that count as evenly spaced
 _DENOMINATORS = (1, 1001, *range(2, 1001))  # 30000/1001 is the rate of television
 _USUAL_RATES = (24, 25, 30, 50, 60, 100, 120, 200, 240, 250)
+_PLAIN = r"(?:\d{1,20}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,2})?"
 _CLOCK = r"\d+:\d\d:\d\d(?:\.\d*)?"
 
 
@@ -156,10 +157,9 @@ def rate_of_period(written: str) -> Fraction | None:
     ``0.0083333`` is 120 and ``0.0333667`` is 30000/1001: a rate in use, or else a simple one,
     that rounds to what is written is meant. None if it is no period.
     """
-    try:
-        period = Fraction(written.strip())
-    except (ValueError, ZeroDivisionError):
+    if not re.fullmatch(_PLAIN, written.strip(), re.ASCII):  # Fraction("1e999999999") never returns
         return None
+    period = Fraction(written.strip())
     if not Fraction(1, 10**9) < period < 10**9:
         return None
     last_place = Fraction(1, 10 ** len(written.strip().lower().partition(".")[2]))
