@@ -7,8 +7,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mmalign_cli.carry.spans import CLOCK, NUMBER, Span, broken, clock_span, number_span
+from mmalign_cli.carry.spans import Span, clock_span, number_span
 from mmalign_cli.errors import InputError
+from mmalign_cli.streams.marks import (
+    CLOCK,
+    CUE_OPENING,
+    NUMBER,
+    PRAAT_OPENING,
+    broken,
+    cue_times,
+    tiers_of,
+)
 
 Finder = Callable[[str, str, str], list[Span]]
 """``(text, path, recording) -> spans``; `recording` is the base name of the stream's file."""
@@ -38,7 +47,6 @@ class LabelFormat:
     find: Finder
 
 
-_CUE = re.compile(rf"^[ \t]*({CLOCK})[ \t]*-->[ \t]*({CLOCK})", re.MULTILINE | re.ASCII)
 _WITHIN_CUE = re.compile(rf"<({CLOCK})>", re.ASCII)
 
 
@@ -47,16 +55,11 @@ def find_cues(text: str, path: str, recording: str) -> list[Span]:
     spans: list[Span] = []
     is_vtt = text.startswith("WEBVTT")
     for line in _ANY_LINE.finditer(text):
-        cue = _CUE.match(line[0])
-        if cue:
-            places = [cue.span(1), cue.span(2)]
-        elif re.match(r"[ \t]*[\d:.,]+[ \t]*-->", line[0]):
-            raise broken(path, text, line.start(), "is not a time of a cue")
-        elif is_vtt:
-            places = [m.span(1) for m in _WITHIN_CUE.finditer(line[0])]
-        else:
-            continue
-        spans += [clock_span(text, line.start() + a, line.start() + b) for a, b in places]
+        places = list(cue_times(text, line, path) or ())
+        if is_vtt and not places:
+            within = _WITHIN_CUE.finditer(text, line.start(), line.end())
+            places = [time.span(1) for time in within]
+        spans += [clock_span(text, begin, end) for begin, end in places]
     return spans
 
 
@@ -91,62 +94,13 @@ def _event(text: str, path: str, at: int, end: int, columns: list[str]) -> Itera
         at += len(field) + 1
 
 
-_TOKEN = re.compile(
-    r'"(?P<text>(?:[^"]|"")*)"|![^\r\n]*|(?P<flag><[a-z]+>)|(?P<other>[^ \t\r\n"]+)'
-)
-
-
 def find_praat_times(text: str, path: str, recording: str) -> list[Span]:
-    """Return the times of a TextGrid, long or short.
-
-    As Praat does, only what stands free counts: numbers and quoted texts; ``xmin =`` and
-    ``intervals [1]:`` are decoration.
-    """
-    tokens = _Tokens(text, path)
-    kind = [tokens.text(), tokens.text()]
-    if kind != ["ooTextFile", "TextGrid"]:
-        raise InputError(path, f"is a {kind[-1][:40]!r} of Praat, not a TextGrid")
-    spans = [tokens.number(), tokens.number()]
-    if not tokens.flag():
-        return spans
-    for _ in range(tokens.count()):
-        has_intervals = tokens.text() == "IntervalTier"
-        tokens.text()
-        spans += [tokens.number(), tokens.number()]
-        for _ in range(tokens.count()):
-            spans += [tokens.number() for _ in range(1 + has_intervals)]
-            tokens.text()
-    return spans
-
-
-class _Tokens:
-    """The free-standing numbers, texts and flags of a file of Praat's, one after the other."""
-
-    def __init__(self, text: str, path: str) -> None:
-        self._text, self._path = text, path
-        self._tokens = _TOKEN.finditer(text)
-
-    def _next(self, group: str, pattern: str, wanted: str) -> re.Match[str]:
-        for token in self._tokens:
-            found = token[group]
-            if found is not None and re.fullmatch(pattern, found, re.ASCII | re.DOTALL):
-                return token
-            if token["text"] is not None or re.fullmatch(NUMBER, token["other"] or "", re.ASCII):
-                raise broken(self._path, self._text, token.start(), f"{wanted} is missing")
-        raise broken(self._path, self._text, len(self._text), f"ends where {wanted} is missing")
-
-    def text(self) -> str:
-        return self._next("text", r".*", "a text")["text"]
-
-    def number(self) -> Span:
-        token = self._next("other", NUMBER, "a number")
-        return number_span(self._text, *token.span("other"))
-
-    def count(self) -> int:
-        return int(self._next("other", r"\d+", "a count")["other"])
-
-    def flag(self) -> bool:
-        return self._next("flag", r".*", "<exists>")["flag"] == "<exists>"
+    """Return the times of a TextGrid, long or short."""
+    ends, tiers = tiers_of(text, path)
+    places = [*ends]
+    for tier in tiers:
+        places += [*tier.ends, *(place for mark in tier.marks for place in mark.places)]
+    return [number_span(text, begin, end) for begin, end in places]
 
 
 _SLOT = re.compile(r"<TIME_SLOT\b[^>]*?\bTIME_VALUE\s*=\s*[\"'](?P<value>[^\"']*)[\"']")
@@ -214,14 +168,11 @@ def find_marks(text: str, path: str, recording: str) -> list[Span]:
     return spans
 
 
-_CUE_FIRST = rf"\s*(?:\d+[ \t]*\r?\n)?[ \t]*{CLOCK}[ \t]*-->"
 LABELS: dict[str, LabelFormat] = {
-    "srt": LabelFormat("SubRip", (".srt",), _CUE_FIRST, find_cues),
+    "srt": LabelFormat("SubRip", (".srt",), CUE_OPENING, find_cues),
     "vtt": LabelFormat("WebVTT", (".vtt",), r"WEBVTT", find_cues),
     "ass": LabelFormat("ASS", (".ass", ".ssa"), r"\s*\[Script Info\]", find_events),
-    "textgrid": LabelFormat(
-        "TextGrid", (".textgrid",), r'\s*(?:File type = )?"ooTextFile"', find_praat_times
-    ),
+    "textgrid": LabelFormat("TextGrid", (".textgrid",), PRAAT_OPENING, find_praat_times),
     "eaf": LabelFormat(
         "ELAN",
         (".eaf",),

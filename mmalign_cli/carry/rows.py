@@ -9,9 +9,9 @@ import re
 import numpy as np
 
 from mmalign_cli.carry.arrays import between, grid
-from mmalign_cli.carry.spans import NUMBER
 from mmalign_cli.carry.tables import Frames
 from mmalign_cli.model import Float64Array, TimeMap
+from mmalign_cli.streams.marks import NUMBER
 
 _WHOLE = r"[-+]?\d+"
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import numpy as np
 
-from mmalign_cli.errors import InputError
 from mmalign_cli.model import TimeMap
-
-CLOCK = r"(?:\d+:)?\d{1,2}:\d\d(?:[.,]\d{1,9})?"
-"""A time of day or of a film: hours (may be missing), minutes, seconds, a fraction."""
-NUMBER = r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"
+from mmalign_cli.streams.marks import clock_seconds
 
 
 @dataclass(frozen=True)
@@ -71,23 +66,10 @@ def retimed(text: str, spans: Sequence[Span], time_map: TimeMap) -> tuple[str, i
     return "".join([*parts, text[at:]]), n_held
 
 
-def line_of(text: str, at: int) -> int:
-    """Return the number of the line, from 1, in which a place of a text lies."""
-    return len(re.findall(r"\r\n|\r|\n", text[:at])) + 1
-
-
-def broken(path: str, text: str, at: int, what: str) -> InputError:
-    """Return the error that something is wrong at a place of a text."""
-    return InputError(path, f"line {line_of(text, at)}: {what}")
-
-
 def clock_span(text: str, begin: int, end: int) -> Span:
     """Return the span of a time written as hours, minutes and seconds."""
     written = text[begin:end]
-    *above, seconds = re.split(":", written.replace(",", "."))
-    total = Decimal(seconds)
-    for k, part in enumerate(reversed(above)):
-        total += int(part) * 60 ** (k + 1)
+    above = written.split(":")[:-1]
     mark = "," if "," in written else "."
     decimals = len(re.split("[.,]", written)[1]) if re.search("[.,]", written) else 0
     digits = len(above[0]) if len(above) == 2 else 0
@@ -102,7 +84,7 @@ def clock_span(text: str, begin: int, end: int) -> Span:
         shown = head if digits or hours else ""
         return f"{shown}{minutes:02d}:{secs:02d}{tail}"
 
-    return Span(begin, end, float(total), spell, least_s=0.0)
+    return Span(begin, end, clock_seconds(written), spell, least_s=0.0)
 
 
 def number_span(

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmalign_cli.carry.spans import CLOCK, NUMBER, Span, broken, clock_span, number_span
+from mmalign_cli.carry.spans import Span, clock_span, number_span
 from mmalign_cli.errors import InputError, did_you_mean
+from mmalign_cli.streams.marks import CLOCK, NUMBER, broken
 from mmalign_cli.streams.times import units_per_second
 
 _POINTS = re.compile(

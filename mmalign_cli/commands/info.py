@@ -29,12 +29,13 @@ def info(file: str, as_json: bool, **parameters: Any) -> None:
     """
     run = take_run(parameters)
 
-    from mmalign_cli.streams.source import open_source
+    from mmalign_cli.streams.folder import open_input
+    from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
     from mmalign_cli.write.document import is_document
 
     specs = parse_streams([file], parameters)
     is_piped = specs[0].path == "-"
-    if not is_piped and is_document(open_source(specs[0].path, 0).head):
+    if not is_piped and is_document(open_input(specs[0].path, DEFAULT_MAX_BYTES).head):
         _document(specs[0].path, as_json)
         return
 

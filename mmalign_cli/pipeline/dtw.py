@@ -315,6 +315,7 @@ def describe(loaded: Loaded) -> dict[str, Any]:
         "source": stream.source,
         "sha256": stream.sha256,
         "kind": stream.kind,
+        "notes": list(stream.notes),
         "features": stream.features,
         "metric": metric_of(stream),
         "frames": stream.n_frames,

@@ -150,6 +150,17 @@ def _grid(
     return Grid(names, frozenset(nameless), text, body.lines, delimiter, n_columns, notes)
 
 
+def text_lines(source: Source, options: Options) -> list[str]:
+    """Return the lines of a text, without their ends; ``encoding`` concerns it.
+
+    Raises
+    ------
+    InputError
+        If it is not text in that encoding.
+    """
+    return _as_utf8(source, options).decode().split("\n")[:-1]
+
+
 def _as_utf8(source: Source, options: Options) -> bytes:
     r"""Return the text as UTF-8 without byte-order mark, its lines ended by ``\n``."""
     data = source.read(options.max_bytes)

@@ -12,8 +12,9 @@ from mmalign_cli.errors import InputError
 from mmalign_cli.model import BoolArray, EvenTimes, Float64Array, FloatArray, Stream, frame_times
 from mmalign_cli.streams.columns import chosen_columns
 from mmalign_cli.streams.content import Content
+from mmalign_cli.streams.folder import open_input
 from mmalign_cli.streams.registry import format_of, reader_of
-from mmalign_cli.streams.source import Source, open_source
+from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options, StreamSpec
 from mmalign_cli.streams.times import checked_times, even_rate
 
@@ -57,7 +58,7 @@ def load(spec: StreamSpec, name: str, decode_rate: Fraction | None = None) -> St
         If the file, or what it holds, is rejected.
     """
     options = spec.options()
-    source = open_source(spec.path, options.max_bytes)
+    source = open_input(spec.path, options.max_bytes)
     content = reader_of(format_of(source, options))(source, options, decode_rate)
     return to_stream(content, source, spec, name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import TypeAlias
 
 from mmalign_cli.errors import InputError, UsageError, did_you_mean
 from mmalign_cli.streams.content import Content
+from mmalign_cli.streams.marks import CUE_OPENING, PRAAT_OPENING
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
@@ -34,14 +36,20 @@ class Format:
         ``module:function`` of a `Reader`.
     magics : tuple of Magic
         A file of this format starts with one of them.
+    opening : str
+        Or, where it is text, with what this regular expression matches.
     """
 
     label: str
     extensions: tuple[str, ...]
     reader: str
     magics: tuple[Magic, ...] = ()
+    opening: str = ""
 
 
+_VICON_PARTS = r"(?:Trajectories|Devices|Model Outputs|Joints|Segments|Events)"
+_VICON = rf"{_VICON_PARTS}[,\t ]*\r?\n[\d.]+[,\t ]*\r?\n(?:[^\n]*\n)?\"?(?:Frame|Subject)\"?,"
+_S = "mmalign_cli.streams."
 _AUDIO = "mmalign_cli.streams.audio:read_audio"
 _TABLE = "mmalign_cli.streams.table:read_table"
 
@@ -62,6 +70,41 @@ FORMATS: dict[str, Format] = {
     "csv": Format("CSV", ("csv",), _TABLE),
     "tsv": Format("TSV", ("tsv", "tab"), _TABLE),
     "table": Format("text", ("txt", "dat", "asc"), _TABLE),
+    "bvh": Format("BVH", ("bvh",), _S + "bvh:read_bvh", opening=r"\s*HIERARCHY\s"),
+    "amc": Format(
+        "AMC", ("amc",), _S + "amc:read_amc", opening=r"#!OML|(?:\s|#[^\n]*\n)*:FULLY-SPECIFIED"
+    ),
+    "c3d": Format("C3D", ("c3d",), _S + "c3d:read_c3d", (((0, b"\x02P"),), ((0, b"\x03P"),))),
+    "xdf": Format("XDF", ("xdf",), _S + "xdf:read_xdf", (((0, b"XDF:"),),)),
+    "trc": Format("TRC", ("trc",), _S + "headed:read_trc", opening=r"PathFileType[\t ]"),
+    "sto": Format(
+        "MOT or STO",
+        ("sto", "mot"),
+        _S + "headed:read_storage",
+        opening=r"(?i)(?:[^\n]*\n){1,60}?endheader\s",
+    ),
+    "optitrack": Format(
+        "OptiTrack CSV", ("csv",), _S + "exports:read_optitrack", opening=r"\"?Format Version\"?,"
+    ),
+    "midi": Format("MIDI", ("mid", "midi", "smf"), _S + "score:read_midi", (((0, b"MThd"),),)),
+    "musicxml": Format(
+        "MusicXML",
+        ("musicxml", "xml"),
+        _S + "score:read_musicxml",
+        opening=r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<score-(?:part|time)wise",
+    ),
+    "textgrid": Format(
+        "TextGrid", ("textgrid",), _S + "labels:read_textgrid", opening=PRAAT_OPENING
+    ),
+    "srt": Format("SubRip", ("srt",), _S + "labels:read_subtitles", opening=CUE_OPENING),
+    "vtt": Format("WebVTT", ("vtt",), _S + "labels:read_subtitles", opening=r"WEBVTT\b"),
+    "pose": Format(
+        "JSON",
+        ("json",),
+        _S + "keypoints:read_keypoints",
+        opening=r"\s*(?:\[\s*(?:[\[{]|null)|\{\s*\"|null\s+[\[{])",
+    ),
+    "vicon": Format("Vicon CSV", ("csv",), _S + "exports:read_vicon", opening=_VICON),
 }
 
 # Content that people do give, and that no reader here takes: named, so that the refusal helps.
@@ -97,7 +140,7 @@ _TEXT_FORMATS = ("csv", "tsv", "table")
 
 def supported() -> str:
     """Return the list of formats for a message."""
-    return ", ".join(f".{f.extensions[0]}" for f in FORMATS.values())
+    return ", ".join(dict.fromkeys(f".{f.extensions[0]}" for f in FORMATS.values()))
 
 
 def format_of(source: Source, options: Options) -> str:
@@ -122,15 +165,19 @@ def format_of(source: Source, options: Options) -> str:
     _reject_foreign(source, by_name)
     if by_content is None:
         return _text_format(source, by_name)
-    if by_name is None or by_name == by_content:
+    if by_name is None or _extension(source.path) in FORMATS[by_content].extensions:
         return by_content
     raise _mismatch(source.path, FORMATS[by_content].label, by_name, by_content)
 
 
 def format_by_name(path: str) -> str | None:
     """Return the format that the ending of `path` stands for."""
-    extension = os.path.splitext(path)[1][1:].lower()
+    extension = _extension(path)
     return next((name for name, f in FORMATS.items() if extension in f.extensions), None)
+
+
+def _extension(path: str) -> str:
+    return os.path.splitext(path)[1][1:].lower()
 
 
 def reader_of(name: str) -> Reader:
@@ -145,9 +192,12 @@ def _matches(head: bytes, magic: Magic) -> bool:
 
 
 def _sniff(head: bytes) -> str | None:
-    """Return the format whose magic bytes stand in `head`."""
+    """Return the format whose magic bytes, or whose opening, stand in `head`."""
+    text = head.decode("utf-8-sig", "replace") if looks_like_text(head) else ""
     for name, f in FORMATS.items():
         if any(_matches(head, magic) for magic in f.magics):
+            return name
+        if f.opening and re.match(f.opening, text):
             return name
     is_mpeg_frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
     return "mp3" if is_mpeg_frame else None

@@ -157,7 +157,7 @@ KEYS: Mapping[str, Key] = {
     "rate": Key(_positive_fraction, "HZ", "Frames per second, where the file has no times."),
     "time": Key(_text, "COLUMN", "Time column of a table; none: every column is data."),
     "columns": Key(_globs, "A+B*", "Columns to keep, names or globs joined by +."),
-    "key": Key(_text, "KEY", "Array inside an npz or mat file."),
+    "key": Key(_text, "KEY", "Part of a file: array, person, tier, positions, analog ..."),
     "start": Key(_seconds, "S", "First second to keep."),
     "end": Key(_seconds, "S", "Last second to keep."),
     "features": Key(_text, "NAME", "What to compute from the content (mmalign features --list)."),

@@ -29,6 +29,8 @@ RATE_NAMES = frozenset({"rate", "fs", "fps", "sr", "sample_rate", "frame_rate"})
 
 _EVEN_WITHIN = 0.01  # of a period: times as exact as that count as evenly spaced
 _DENOMINATORS = (1, 1001, *range(2, 1001))  # 30000/1001 is the rate of television
+_USUAL_RATES = (24, 25, 30, 50, 60, 100, 120, 200, 240, 250)
+_PLAIN = r"(?:\d{1,20}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,2})?"
 _CLOCK = r"\d+:\d\d:\d\d(?:\.\d*)?"
 
 
@@ -147,3 +149,23 @@ def exact_rate(value: float, subject: str) -> Fraction:
     if not (math.isfinite(value) and value > 0):
         raise InputError(subject, f"the rate in the file is {value}")
     return Fraction(repr(value))
+
+
+def rate_of_period(written: str) -> Fraction | None:
+    """Return the frames per second of a period in seconds as a file writes it.
+
+    ``0.0083333`` is 120 and ``0.0333667`` is 30000/1001: a rate in use, or else a simple one,
+    that rounds to what is written is meant. None if it is no period.
+    """
+    if not re.fullmatch(_PLAIN, written.strip(), re.ASCII):  # Fraction("1e999999999") never returns
+        return None
+    period = Fraction(written.strip())
+    if not Fraction(1, 10**9) < period < 10**9:
+        return None
+    last_place = Fraction(1, 10 ** len(written.strip().lower().partition(".")[2]))
+    simple = [Fraction(round(d / period), d) for d in (1, 1001) if round(d / period)]
+    for rates in ([Fraction(rate) for rate in _USUAL_RATES], *([rate] for rate in simple)):
+        nearest = min(rates, key=lambda rate: abs(1 / rate - period))
+        if abs(1 / nearest - period) < last_place / 2 + Fraction(1, 10**12):
+            return nearest
+    return 1 / period
