@@ -90,8 +90,15 @@ class Media:
 
     def seconds(self, frame: Any) -> Fraction | None:
         """Return the time at which a frame is presented, None where the file does not tell."""
-        ticks = frame.dts if frame.pts is None else frame.pts
+        # An AVI has decoding times alone: what stands for others is wrong where pictures lie
+        # between two that are stored before them.
+        ticks = frame.dts if frame.pts is None or self.has_decoding_times else frame.pts
         return None if ticks is None else ticks * frame.time_base - self.origin
+
+    @property
+    def has_decoding_times(self) -> bool:
+        """Whether the container tells when its frames are decoded, and not when presented."""
+        return _is_one_of(self.container, ("avi",))
 
     def frames(self, track: Any) -> Iterator[Any]:
         """Yield the decoded frames of a track, in the order of their presentation.
@@ -107,7 +114,7 @@ class Media:
             try:
                 packet = next(packets)
                 reached = max(reached, _end_of(packet))
-                decoded = packet.decode() if packet.stream_index == track.index else ()
+                decoded = track.decode(packet) if packet.stream_index == track.index else ()
             except StopIteration:
                 break
             except faults as error:
@@ -149,7 +156,9 @@ def open_media(source: Source, options: Options) -> Iterator[Media]:
     require_extra("video", source.path)
     import av
 
-    av.logging.set_level(av.logging.PANIC)
+    # Through Python a message of a decoder's own thread would wait for us, and we for the thread.
+    av.logging.set_level(None)
+    av.logging.set_libav_level(av.logging.PANIC)
     limits = {"format_whitelist": _DEMUXERS, "max_pixels": str(_MOST_PIXELS)}
     try:
         with (

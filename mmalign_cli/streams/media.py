@@ -12,8 +12,12 @@ from mmalign_cli.streams.soundtrack import read_soundtrack
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
-PICTURE_FEATURES = ("gray", "motion")
-"""What ``features=`` says where it is the pictures that are meant."""
+PICTURE_SIDES = {"gray": 24, "motion": 48}
+"""The features that mean the pictures, and the cells along each side that they are given.
+
+For ``gray`` those of the feature itself. For ``motion``, which sums up what moves within its 4 x 4
+cells, a size at which it follows the sound of talking faces as closely as at full size.
+"""
 
 
 def read_media(source: Source, options: Options, decode_rate: Fraction | None) -> Content:
@@ -43,8 +47,9 @@ def read_media(source: Source, options: Options, decode_rate: Fraction | None) -
         If it holds more than ``max-bytes=``.
     """
     with open_media(source, options) as media:
-        if options.features in PICTURE_FEATURES:
-            return read_pictures(media)
+        side = PICTURE_SIDES.get(options.features or "")
+        if side is not None:
+            return read_pictures(media, side)
         return read_soundtrack(media, decode_rate)
 
 

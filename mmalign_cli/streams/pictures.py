@@ -13,20 +13,21 @@ from mmalign_cli.streams.audio import Joined
 from mmalign_cli.streams.container import Media
 from mmalign_cli.streams.content import Content
 
-SIDE = 48
-"""Cells along each side that a picture is reduced to: twice what the finest feature needs."""
 _SLACK_S = 1e-6
 
 
-def read_pictures(media: Media) -> Content:
-    """Decode a track of pictures, each reduced to the mean gray levels of 48 x 48 cells.
+def read_pictures(media: Media, side: int) -> Content:
+    """Decode a track of pictures, each reduced to the mean gray levels of its cells.
 
-    An hour at 25 frames a second is 0.8 GB that way, whatever the size of the pictures.
+    With 48 cells along each side an hour at 25 frames a second is 0.8 GB, whatever the size of
+    the pictures.
 
     Parameters
     ----------
     media : Media
         The open container; its options choose track, start and end.
+    side : int
+        Cells along each side, if there are as many pixels.
 
     Returns
     -------
@@ -43,12 +44,12 @@ def read_pictures(media: Media) -> Content:
     options, path = media.options, media.source.path
     start = -np.inf if options.start is None else options.start - _SLACK_S
     end = np.inf if options.end is None else options.end + _SLACK_S
-    reduced, joined = _Reduced(path), Joined(0)
+    reduced, joined = _Reduced(path, side), Joined(0)
     times: list[float] = []
     n_left_out = 0
-    for frame in media.frames(media.track("video")):
-        at = media.seconds(frame)
-        seconds = None if at is None else float(at)
+    track = media.track("video")
+    for frame in media.frames(track):
+        seconds = _seconds(frame, track, times, media)
         if seconds is None or (times and seconds <= times[-1]):
             n_left_out += 1
         elif seconds > end:
@@ -69,6 +70,16 @@ def read_pictures(media: Media) -> Content:
     return Content(values, "images", np.array(times), None, 0.0, (), notes, tuple(media.warnings))
 
 
+def _seconds(frame: Any, track: Any, before: list[float], media: Media) -> float | None:
+    """Return when a picture is presented; the last of an AVI follow one another at its rate."""
+    at = media.seconds(frame)
+    if at is not None:
+        return float(at)
+    if media.has_decoding_times and before and track.average_rate:
+        return before[-1] + float(1 / track.average_rate)
+    return None
+
+
 def _require_room(n_bytes: int, media: Media) -> None:
     if n_bytes > media.options.max_bytes:
         what = f"its pictures take more than the limit of {format_size(media.options.max_bytes)}"
@@ -78,14 +89,15 @@ def _require_room(n_bytes: int, media: Media) -> None:
 class _Reduced:
     """The reduction of pictures to cells: as many for every picture as for the first."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, side: int) -> None:
         self.shape = (0, 0)
+        self._side = side
         self._path = path
 
     def __call__(self, frame: Any) -> FloatArray:
         """Return the mean gray level of each cell of a frame, float32 (height, width)."""
         gray = frame.to_ndarray(format="gray")
-        shape = (min(SIDE, gray.shape[0]), min(SIDE, gray.shape[1]))
+        shape = (min(self._side, gray.shape[0]), min(self._side, gray.shape[1]))
         if self.shape == (0, 0):
             self.shape = shape
         if shape != self.shape:
