@@ -114,7 +114,7 @@ class Media:
             try:
                 packet = next(packets)
                 reached = max(reached, _end_of(packet))
-                decoded = track.decode(packet) if packet.stream_index == track.index else ()
+                decoded = packet.decode() if packet.stream is track else ()
             except StopIteration:
                 break
             except faults as error:

@@ -47,9 +47,8 @@ def read_pictures(media: Media, side: int) -> Content:
     reduced, joined = _Reduced(path, side), Joined(0)
     times: list[float] = []
     n_left_out = 0
-    track = media.track("video")
-    for frame in media.frames(track):
-        seconds = _seconds(frame, track, times, media)
+    for frame in media.frames(media.track("video")):
+        seconds = _seconds(frame, times, media)
         if seconds is None or (times and seconds <= times[-1]):
             n_left_out += 1
         elif seconds > end:
@@ -70,13 +69,13 @@ def read_pictures(media: Media, side: int) -> Content:
     return Content(values, "images", np.array(times), None, 0.0, (), notes, tuple(media.warnings))
 
 
-def _seconds(frame: Any, track: Any, before: list[float], media: Media) -> float | None:
-    """Return when a picture is presented; the last of an AVI follow one another at its rate."""
+def _seconds(frame: Any, before: list[float], media: Media) -> float | None:
+    """Return when a picture is presented; the last of an AVI, without times, at its pace."""
     at = media.seconds(frame)
     if at is not None:
         return float(at)
-    if media.has_decoding_times and before and track.average_rate:
-        return before[-1] + float(1 / track.average_rate)
+    if media.has_decoding_times and len(before) > 1:
+        return 2 * before[-1] - before[-2]
     return None
 
 
