@@ -33,7 +33,7 @@ EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xf
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
     """Return a mutation: bytes and words changed, parts cut out, doubled, or the end missing."""
     mutated = bytearray(data)
-    for _ in range(int(rng.integers(1, 8))):
+    for _ in range(int(rng.integers(1, 5))):
         reach = len(mutated) if rng.random() < 0.5 else min(len(mutated), 600)
         at, kind = int(rng.integers(0, max(reach, 1))), rng.integers(0, 7)
         if kind <= 2:
@@ -64,21 +64,21 @@ def write_media(path: Path) -> None:
     formats = {"mkv": "matroska", "mpg": "mpeg", "m4a": "ipod", "aac": "adts"}
     with av.open(str(path), "w", format=formats.get(ending, ending)) as out:
         picture, sound = codecs[ending]
-        video = out.add_stream(picture, rate=25) if picture else None
-        if video is not None:
-            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         audio = out.add_stream(sound, rate=rate)
         audio.layout = "mono"
-        for k in range(38 if video is not None else 0):
-            pixels = np.full((48, 64, 3), k * 6, np.uint8)
-            pixels[:, k : k + 8] = rng.integers(0, 255, (48, 8, 3))
-            out.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        if picture is not None:
+            video = out.add_stream(picture, rate=25)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            for k in range(38):
+                pixels = np.full((48, 64, 3), k * 6, np.uint8)
+                pixels[:, k : k + 8] = rng.integers(0, 255, (48, 8, 3))
+                out.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            out.mux(video.encode(None))
         samples = (rng.normal(size=rate * 3 // 2) * 3000).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="s16", layout="mono")
         frame.sample_rate = rate
         out.mux(audio.encode(frame))
-        for stream in (video, audio):
-            out.mux(stream.encode(None) if stream is not None else [])
+        out.mux(audio.encode(None))
 
 
 def write_hdf5(path: Path) -> None:
@@ -125,9 +125,9 @@ def read(path: Path, features: str) -> str:
     try:
         load(StreamSpec(str(path), given), "x")
     except MmalignError as error:
-        assert len(str(error).splitlines()) == 1
-        return type(error).__name__
-    except Exception as error:  # what the script is for
+        is_one_line = len(str(error).splitlines()) == 1
+        return type(error).__name__ if is_one_line else f"FAULT {error}"
+    except Exception as error:  # noqa: BLE001 -- what the script looks for
         return f"FAULT {type(error).__name__}: {error}"[:150]
     return "read"
 

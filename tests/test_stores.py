@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,15 +15,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 from test_faults import refused
-from test_recordings import accuracy
 
 from mmalign_cli.errors import InputError, MmalignError
 from mmalign_cli.streams.load import load
 from mmalign_cli.streams.spec import parse_spec
 
-sys.path.insert(0, str(accuracy.__file__.rpartition("/")[0]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import fuzz  # noqa: E402 - it lies in benchmarks/, which is no package
+import fuzz
 
 VALUES = np.random.default_rng(0).normal(size=(100, 3))
 TIMES = np.cumsum(np.random.default_rng(1).uniform(0.01, 0.02, 100))
