@@ -71,6 +71,23 @@ def test_a_rate_beside_or_as_attribute(folder, holder):
     assert np.array_equal(stream.values, VALUES.astype(np.float32))
 
 
+def test_texts_longer_than_the_file(run, folder):
+    """The library would make room for them: here 4 GB for one name."""
+    with h5py.File("x.h5", "w") as file:
+        file["values"], file["columns"] = VALUES, ["hip", "knee", "toe"]
+        at = file["columns"].id.get_offset()
+    assert read("x.h5").columns == ("hip", "knee", "toe")
+    with open("x.h5", "r+b") as raw:
+        raw.seek(at)
+        raw.write(b"\xff\xff\xff\xff")
+    refused(run, folder, ["info", "x.h5"], 3, "x.h5: columns: promises more text than .*")
+    with h5py.File("y.h5", "w") as file:
+        file["values"] = VALUES
+        file.create_dataset("columns", data=["hip", "knee", "toe"], compression="gzip",
+                            dtype=h5py.string_dtype())  # fmt: skip
+    assert read("y.h5").columns == ()
+
+
 def test_several_datasets(run, folder):
     with h5py.File("x.h5", "w") as file:
         file["a"], file["b/c"], file["label"] = VALUES, VALUES[:50], "walk"

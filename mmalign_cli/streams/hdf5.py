@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -121,7 +121,7 @@ def _is_text(dataset: h5py.Dataset) -> bool:
 
 
 def _is_characters(dataset: h5py.Dataset, is_matlab: bool) -> bool:
-    return is_matlab and dataset.attrs.get("MATLAB_class") == b"char"
+    return is_matlab and _attribute(dataset, "MATLAB_class", "S") == b"char"
 
 
 def _member(dataset: h5py.Dataset, is_matlab: bool) -> Member:
@@ -129,7 +129,9 @@ def _member(dataset: h5py.Dataset, is_matlab: bool) -> Member:
     shape = dataset.shape or ()
     if _is_characters(dataset, is_matlab):
         return Member(shape[::-1][:1], "U")
-    kind = "U" if _is_text(dataset) else "O" if dataset.dtype.hasobject else dataset.dtype.kind
+    if _is_text(dataset) and (dataset.dtype.kind == "S" or dataset.id.get_offset() is not None):
+        return Member(shape, "U")  # packed texts of any length are not: see _require_texts
+    kind = "O" if dataset.dtype.hasobject else dataset.dtype.kind
     return Member(shape[::-1] if is_matlab else shape, kind)
 
 
@@ -139,12 +141,40 @@ def _values(dataset: h5py.Dataset, source: Source, options: Options, is_matlab: 
     _require_own_data(dataset, subject)
     _require_size(dataset, source, options.max_bytes, subject)
     if _is_text(dataset):
+        _require_texts(dataset, source, subject)
         texts = np.asarray(dataset.asstr(errors="replace")[()])
         return np.array([str(text) for text in texts.ravel()])
     values = np.asarray(dataset[()])
     if _is_characters(dataset, is_matlab):
         return np.array(["".join(map(chr, row)) for row in values.T.tolist()])
     return values.T if is_matlab else values
+
+
+def _require_texts(dataset: h5py.Dataset, source: Source, subject: str) -> None:
+    """Refuse texts longer than the file: the library makes room for any length that is stated.
+
+    Of texts of any length the dataset holds, for each, its length and where it is.
+    """
+    if dataset.dtype.kind != "O":
+        return
+    places = np.zeros(dataset.size, [("length", "<u4"), ("at", "<u8"), ("index", "<u4")])
+    with source.open() as raw:
+        raw.seek(dataset.id.get_offset())
+        stored = raw.read(places.nbytes)
+    if len(stored) == dataset.id.get_storage_size() == places.nbytes:
+        places = np.frombuffer(stored, places.dtype)
+    if not 0 < int(places["length"].sum(dtype=np.uint64)) <= source.size:
+        raise InputError(subject, "promises more text than the file holds")
+
+
+def _attribute(holder: h5py.HLObject, name: str, kinds: str) -> Any:
+    """Return the value of an attribute of one value of a type among `kinds`, else None."""
+    if name not in holder.attrs:
+        return None
+    stored = holder.attrs.get_id(name)
+    if stored.dtype.kind not in kinds or math.prod(stored.shape) != 1:
+        return None
+    return np.asarray(holder.attrs[name]).ravel()[0]
 
 
 def _require_own_data(dataset: h5py.Dataset, subject: str) -> None:
@@ -168,9 +198,8 @@ def _require_size(dataset: h5py.Dataset, source: Source, most: int, subject: str
 def _stated_rate(dataset: h5py.Dataset, file: h5py.File, source: Source) -> Fraction | None:
     """Return the rate that an attribute states, the nearest first."""
     for holder in (dataset, dataset.parent, file):
-        attributes: Mapping[str, Any] = holder.attrs
-        for name in attributes:
-            value = np.asarray(attributes[name]) if name.lower() in RATE_NAMES else np.zeros(0)
-            if value.size == 1 and value.dtype.kind in NUMBERS:
-                return exact_rate(float(value.ravel()[0]), source.path)
+        for name in holder.attrs:
+            rate = _attribute(holder, name, NUMBERS) if name.lower() in RATE_NAMES else None
+            if rate is not None:
+                return exact_rate(float(rate), source.path)
     return None
