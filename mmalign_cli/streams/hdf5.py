@@ -157,13 +157,14 @@ def _require_texts(dataset: h5py.Dataset, source: Source, subject: str) -> None:
     """
     if dataset.dtype.kind != "O":
         return
-    places = np.zeros(dataset.size, [("length", "<u4"), ("at", "<u8"), ("index", "<u4")])
+    place = np.dtype([("length", "<u4"), ("at", "<u8"), ("index", "<u4")])
+    n_bytes = dataset.size * place.itemsize
     with source.open() as raw:
         raw.seek(dataset.id.get_offset())
-        stored = raw.read(places.nbytes)
-    if len(stored) == dataset.id.get_storage_size() == places.nbytes:
-        places = np.frombuffer(stored, places.dtype)
-    if not 0 < int(places["length"].sum(dtype=np.uint64)) <= source.size:
+        stored = raw.read(min(n_bytes, source.size))
+    is_whole = len(stored) == dataset.id.get_storage_size() == n_bytes
+    lengths = np.frombuffer(stored, place)["length"] if is_whole else np.zeros(0)
+    if not is_whole or int(lengths.sum(dtype=np.uint64)) > source.size:
         raise InputError(subject, "promises more text than the file holds")
 
 
