@@ -61,6 +61,10 @@ class InputError(MmalignError):
     exit_code = ExitCode.INPUT
 
 
+class ChoiceError(InputError):
+    """An input that holds several things, of which the user has to choose one."""
+
+
 class AlignmentError(MmalignError):
     """No valid alignment exists under the given limits."""
 

@@ -15,6 +15,8 @@ from mmalign_cli.commands.options import (
     take_run,
 )
 
+_MOST_LINES = 100
+
 
 @click.command(cls=StreamCommand, short_help="What a stream or an alignment holds.")
 @click.argument("file")
@@ -25,33 +27,50 @@ def info(file: str, as_json: bool, **parameters: Any) -> None:
     """Say what FILE, a stream or an alignment document, holds.
 
     Of a stream: its frames, rate and times, as it would be aligned, and what aligning it to
-    another of its length would take.
+    another of its length would take. Of a container, an HDF5 file or a table of typed columns also
+    the tracks, datasets or columns in it.
     """
     run = take_run(parameters)
 
+    from mmalign_cli.errors import ChoiceError
     from mmalign_cli.streams.folder import open_input
+    from mmalign_cli.streams.registry import contents_of
     from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
     from mmalign_cli.write.document import is_document
 
     specs = parse_streams([file], parameters)
-    is_piped = specs[0].path == "-"
-    if not is_piped and is_document(open_input(specs[0].path, DEFAULT_MAX_BYTES).head):
-        _document(specs[0].path, as_json)
-        return
+    facts: dict[str, Any] = {}
+    if specs[0].path != "-":
+        source = open_input(specs[0].path, DEFAULT_MAX_BYTES)
+        if is_document(source.head):
+            _document(specs[0].path, as_json)
+            return
+        contents = contents_of(source, specs[0].options())
+        facts = {} if contents is None else {"contents": contents}
 
     from mmalign_cli.pipeline.dtw import describe
     from mmalign_cli.pipeline.streams import load_streams
 
-    loaded = load_streams(specs)[0]
-    run.note([loaded.stream])
-    run.warn(loaded.stream.warnings)
-    facts = describe(loaded)
+    try:
+        loaded = load_streams(specs)[0]
+        run.note([loaded.stream])
+        run.warn(loaded.stream.warnings)
+        facts = {**describe(loaded), **facts}
+    except ChoiceError as error:
+        if not facts:
+            raise
+        run.warn([f"{error}"])
+    _print(facts, as_json)
+
+
+def _print(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {_text(value)}")
+        for line in _lines(value) if name == "contents" else [_text(value)]:
+            click.echo(f"{name.replace('_', ' '):<{width}}  {line}")
 
 
 def _document(path: str, as_json: bool) -> None:
@@ -65,6 +84,16 @@ def _document(path: str, as_json: bool) -> None:
         click.echo(summary(alignment))
         for warning in alignment.warnings:
             click.echo(f"warning: {warning}")
+
+
+def _lines(contents: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each thing in a file: its name, then what is known of it."""
+    lines = []
+    for thing in contents[:_MOST_LINES]:
+        name, *facts = thing.items()
+        known = ", ".join(f"{key.replace('_', ' ')} {_text(value)}" for key, value in facts)
+        lines.append(f"{_text(name[1])}: {known}")
+    return lines + [f"... {len(contents)} in all"] * (len(contents) > _MOST_LINES)
 
 
 def _text(value: Any) -> str:

@@ -118,7 +118,8 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
     if check and (wanted.fixed or wanted.document):
         raise UsageError("--check", "writes nothing", "leave out -o and --alignment")
     wanted.check(specs, run.force)
-    _refuse_videos(specs)
+    if wanted.fixed is not None:
+        _refuse_container(specs[1])
 
     from mmalign_cli.evidence.relation import doubt_of_sync
     from mmalign_cli.pipeline.sync import greatest_error, require_related, sync_streams
@@ -144,20 +145,19 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
     return ExitCode.OK if in_sync else ExitCode.FAULT
 
 
-def _refuse_videos(specs: list[StreamSpec]) -> None:
-    """Refuse videos, and say how to get at their sound."""
+def _refuse_container(recording: StreamSpec) -> None:
+    """Refuse to write the sound of a container anew, and say how to get at it."""
     import os
     import shlex
 
     from mmalign_cli.errors import InputError
-    from mmalign_cli.write.ffmpeg import is_video
+    from mmalign_cli.streams.registry import is_container
 
-    for spec in specs:
-        if is_video(spec.path) and os.path.exists(spec.path):
-            sound = os.path.splitext(spec.path)[0] + ".wav"
-            command = shlex.join(["ffmpeg", "-i", spec.path, "-vn", sound])
-            what = "is a video: its sound is read from a file of its own"
-            raise InputError(spec.path, what, f"{command}, then sync that, with --video")
+    if is_container(recording.path):
+        sound = os.path.splitext(recording.path)[0] + ".wav"
+        command = shlex.join(["ffmpeg", "-i", recording.path, "-vn", sound])
+        what = "is a container: -o writes a sound file anew"
+        raise InputError(recording.path, what, f"{command}, then sync that, with --video")
 
 
 def _write(found: Alignment, specs: list[StreamSpec], wanted: _Wanted, run: Run) -> None:

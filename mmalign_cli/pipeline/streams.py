@@ -115,7 +115,7 @@ def stream_warnings(streams: Sequence[Stream]) -> tuple[str, ...]:
     warnings = [w for s in streams for w in s.warnings]
     if (
         len({s.sha256 for s in streams}) < len(streams)
-        and len({s.options.get("key") for s in streams}) < 2
+        and len({(s.kind, s.options.get("key"), s.options.get("track")) for s in streams}) < 2
     ):
         warnings.append("both streams are the same file")
     spans = [max(s.end_s - s.start_s, s.period_s) for s in streams]

@@ -26,6 +26,7 @@ from mmalign_cli.model import Alignment, Cost, Float64Array, Stream, TimeMap
 from mmalign_cli.pipeline.streams import stream_warnings
 from mmalign_cli.pipeline.sync_other import SyncSettings, sync_activity, sync_warp
 from mmalign_cli.streams.load import load
+from mmalign_cli.streams.registry import is_container
 from mmalign_cli.streams.sound import open_sound
 from mmalign_cli.streams.spec import STDIN, StreamSpec, unique_names
 from mmalign_cli.write.sound import write_resynced
@@ -244,7 +245,7 @@ def greatest_error(alignment: Alignment) -> float:
 def reference_length_s(alignment: Alignment, spec: StreamSpec) -> float:
     """Return how long the reference's file lasts, to the sample where it is a sound."""
     info = alignment.reference
-    if info.kind != "audio" or spec.path == STDIN:
+    if info.kind != "audio" or spec.path == STDIN or is_container(spec.path):
         return info.end_s + (0.0 if info.rate is None else 1 / info.rate)
     with open_sound(spec.path, allow_truncated=spec.options().allow_truncated) as sound:
         return sound.n_samples / sound.rate

@@ -21,8 +21,9 @@ from mmalign_cli.streams.spec import Options
 
 _BLOCK_FRAMES = 1 << 18
 _MOST_EXPECTED = 1 << 30  # samples to make room for at once: a header may promise anything
-_SLACK = 1e-4  # of a sample: a start that falls on one keeps it
 _MP3_SLACK = 0.05  # the length that an MP3 header gives is an estimate, and counts padding
+SLACK = 1e-4
+"""Of a sample: a start that falls on one keeps it."""
 # Codecs of a WAV whose block is one frame: of the others, the header does not tell the frames.
 _FRAME_A_BLOCK = frozenset({0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE})
 
@@ -140,7 +141,7 @@ def _decode(
     else:
         sound.read(first, dtype="float32")
     blocks = _blocks(sound, last - first, first, source, options)
-    values, n_read = _collect(blocks, last - first, rate, decode_rate)
+    values, n_read = collect(blocks, last - first, rate, decode_rate)
     promised, found = last - first, n_read
     if sound.subtype.startswith("MPEG") and found > (1 - _MP3_SLACK) * promised:
         promised = found
@@ -156,8 +157,8 @@ def _decode(
 
 def _span(n_frames: int, rate: Fraction, source: Source, options: Options) -> tuple[int, int]:
     """Return the first sample to keep and the one after the last."""
-    first = 0 if options.start is None else math.ceil(options.start * rate - _SLACK)
-    last = n_frames if options.end is None else math.floor(options.end * rate + _SLACK) + 1
+    first = 0 if options.start is None else math.ceil(options.start * rate - SLACK)
+    last = n_frames if options.end is None else math.floor(options.end * rate + SLACK) + 1
     first, last = max(first, 0), min(last, n_frames)
     if first >= last:
         lasts = float(n_frames / rate)
@@ -175,12 +176,19 @@ def _blocks(
         if len(block) == 0:
             return
         mono = block.mean(axis=1) if options.channel is None else block[:, options.channel]
-        _require_finite(mono, first + done, sound.samplerate, source)
+        require_finite(mono, first + done, sound.samplerate, source)
         done += len(block)
         yield np.ascontiguousarray(mono)
 
 
-def _require_finite(mono: FloatArray, at: int, rate: int, source: Source) -> None:
+def require_finite(mono: FloatArray, at: int, rate: int, source: Source) -> None:
+    """Refuse samples (n,), the first of which is sample `at` of the file, that are not finite.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
     bad = np.flatnonzero(~np.isfinite(mono))
     if len(bad):
         frame = at + int(bad[0])
@@ -188,7 +196,7 @@ def _require_finite(mono: FloatArray, at: int, rate: int, source: Source) -> Non
         raise InputError(source.path, what)
 
 
-class _Joined:
+class Joined:
     """Blocks of samples, one after the other in an array that grows where it must."""
 
     def __init__(self, expected: int) -> None:
@@ -196,6 +204,7 @@ class _Joined:
         self._n = 0
 
     def add(self, block: FloatArray) -> None:
+        """Append a block, (n,)."""
         past = self._n + len(block)
         if past > len(self._samples):
             self._samples.resize(max(past, len(self._samples) * 5 // 4), refcheck=False)
@@ -203,19 +212,37 @@ class _Joined:
         self._n = past
 
     def samples(self) -> FloatArray:
+        """Return all of them, float32 (n,); nothing may be added after that."""
         self._samples.resize(self._n, refcheck=False)
         return self._samples
 
 
-def _collect(
+def collect(
     blocks: Iterator[FloatArray], expected: int, rate: Fraction, decode_rate: Fraction | None
 ) -> tuple[FloatArray, int]:
-    """Join the blocks, resampled on the way; return samples and the number read."""
+    """Join blocks of one channel, resampled on the way.
+
+    Parameters
+    ----------
+    blocks : iterator of ndarray, shape (n,)
+        float32.
+    expected : int
+        How many samples they hold, about: room is made for as many.
+    rate, decode_rate : Fraction
+        Samples per second of the blocks, and of the result; None keeps the rate.
+
+    Returns
+    -------
+    samples : ndarray, shape (m,)
+        float32.
+    n_read : int
+        Samples of the blocks.
+    """
     import soxr
 
     n_read = 0
     decode_rate = decode_rate or rate
-    joined = _Joined(math.ceil(expected * decode_rate / rate) + 1)
+    joined = Joined(math.ceil(expected * decode_rate / rate) + 1)
     resampler = soxr.ResampleStream(float(rate), float(decode_rate), 1, dtype="float32")
     same = decode_rate == rate
     for block in blocks:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mmalign_cli.errors import InputError, did_you_mean
+from mmalign_cli.errors import ChoiceError, InputError, did_you_mean
 from mmalign_cli.model import Array, Float64Array, Kind
 from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.source import Source
@@ -109,7 +109,7 @@ def choose_array(members: Mapping[str, Member], key: str | None, source: Source)
         if len(found) == 1:
             return found[0]
         if found:
-            raise InputError(source.path, f"several arrays: {listing}", "choose one with key=")
+            raise ChoiceError(source.path, f"several arrays: {listing}", "choose one with key=")
     if len(members) == 1:
         return next(iter(members))  # to be refused for what it is
     raise InputError(source.path, f"no array of frames; numeric arrays: {listing}")
@@ -117,6 +117,7 @@ def choose_array(members: Mapping[str, Member], key: str | None, source: Source)
 
 def _is_helper(name: str) -> bool:
     """Tell whether an array belongs to another one: its times, its rate, how far it spreads."""
+    name = name.rpartition("/")[2]
     return name.lower() in (*RATE_NAMES, "spread") or units_per_second(name) is not None
 
 

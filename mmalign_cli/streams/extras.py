@@ -9,6 +9,9 @@ from mmalign_cli.errors import UsageError
 EXTRAS: dict[str, tuple[str, str]] = {
     "score": ("partitura", "partitura"),
     "xdf": ("pyxdf", "pyxdf"),
+    "video": ("av", "PyAV"),
+    "hdf5": ("h5py", "h5py"),
+    "parquet": ("pyarrow", "pyarrow"),
 }
 """For each extra of the package, the module that it brings and what it is called."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mmalign_cli.errors import InputError, UsageError, did_you_mean
 from mmalign_cli.streams.content import Content
@@ -18,6 +18,8 @@ from mmalign_cli.streams.spec import Options
 
 Reader = Callable[[Source, Options, Fraction | None], Content]
 """``(source, options, decode_rate) -> Content``; `decode_rate` concerns audio alone."""
+Lister = Callable[[Source, Options], list[dict[str, Any]]]
+"""``(source, options) -> facts`` of each track, array or column; its name comes first."""
 Magic: TypeAlias = tuple[tuple[int, bytes], ...]
 """Byte strings that all stand at their offsets."""
 
@@ -36,6 +38,8 @@ class Format:
         ``module:function`` of a `Reader`.
     magics : tuple of Magic
         A file of this format starts with one of them.
+    contents : str
+        ``module:function`` of a `Lister`, for files that may hold several things; or empty.
     opening : str
         Or, where it is text, with what this regular expression matches.
     """
@@ -44,6 +48,7 @@ class Format:
     extensions: tuple[str, ...]
     reader: str
     magics: tuple[Magic, ...] = ()
+    contents: str = ""
     opening: str = ""
 
 
@@ -57,6 +62,19 @@ _RIFF, _RF64 = ((0, b"RIFF"), (8, b"WAVE")), ((0, b"RF64"), (8, b"WAVE"))
 _NPY = "mmalign_cli.streams.arrays:read_npy"
 _NPZ = "mmalign_cli.streams.arrays:read_npz"
 _MAT = "mmalign_cli.streams.mat:read_mat"
+_MEDIA = ("mmalign_cli.streams.media:read_media", "mmalign_cli.streams.media:media_contents")
+_HDF5 = ("mmalign_cli.streams.hdf5:read_hdf5", "mmalign_cli.streams.hdf5:hdf5_contents")
+_ARROW = "mmalign_cli.streams.arrow:"
+
+# A file of QuickTime's kind begins with one of these boxes, behind the four bytes of its size.
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+
+
+def _media(label: str, extensions: str, *marks: tuple[int, bytes]) -> Format:
+    """Return a container that starts with one of `marks`."""
+    reader, contents = _MEDIA
+    return Format(label, tuple(extensions.split()), reader, tuple((m,) for m in marks), contents)
+
 
 FORMATS: dict[str, Format] = {
     "wav": Format("WAV", ("wav", "wave", "bwf", "rf64"), _AUDIO, (_RIFF, _RF64)),
@@ -67,6 +85,32 @@ FORMATS: dict[str, Format] = {
     "npy": Format("NPY", ("npy",), _NPY, (((0, b"\x93NUMPY"),),)),
     "npz": Format("NPZ", ("npz",), _NPZ, (((0, b"PK\x03\x04"),), ((0, b"PK\x05\x06"),))),
     "mat": Format("MAT", ("mat",), _MAT, (((0, b"MATLAB 5.0"),),)),
+    "mp4": _media("MP4", "mp4 m4a m4v mov 3gp", *((4, box) for box in _BOXES)),
+    "mkv": _media("Matroska", "mkv webm mka", (0, b"\x1aE\xdf\xa3")),
+    "avi": Format("AVI", ("avi",), _MEDIA[0], (((0, b"RIFF"), (8, b"AVI ")),), _MEDIA[1]),
+    "mpg": _media("MPEG", "mpg mpeg vob", (0, b"\x00\x00\x01\xba")),
+    "aac": _media("AAC", "aac", (0, b"\xff\xf1"), (0, b"\xff\xf9")),
+    "hdf5": Format(
+        "HDF5",
+        ("h5", "hdf5", "hdf", "mat"),  # mat: version 7.3 of MATLAB's files
+        _HDF5[0],
+        (((0, b"\x89HDF\r\n\x1a\n"),), ((0, b"MATLAB 7.3"),)),
+        _HDF5[1],
+    ),
+    "parquet": Format(
+        "Parquet",
+        ("parquet", "pq"),
+        f"{_ARROW}read_parquet",
+        (((0, b"PAR1"),),),
+        f"{_ARROW}parquet_contents",
+    ),
+    "feather": Format(
+        "Feather",
+        ("feather", "arrow", "ipc"),
+        f"{_ARROW}read_feather",
+        (((0, b"ARROW1"),),),
+        f"{_ARROW}feather_contents",
+    ),
     "csv": Format("CSV", ("csv",), _TABLE),
     "tsv": Format("TSV", ("tsv", "tab"), _TABLE),
     "table": Format("text", ("txt", "dat", "asc"), _TABLE),
@@ -109,30 +153,19 @@ FORMATS: dict[str, Format] = {
 
 # Content that people do give, and that no reader here takes: named, so that the refusal helps.
 FOREIGN: tuple[tuple[str, Magic], ...] = (
-    ("HDF5", ((0, b"\x89HDF\r\n\x1a\n"),)),
-    ("MATLAB v7.3 (HDF5)", ((0, b"MATLAB 7.3"),)),
-    ("an MP4 or QuickTime container", ((4, b"ftyp"),)),
-    ("a Matroska or WebM container", ((0, b"\x1aE\xdf\xa3"),)),
-    ("an AVI container", ((0, b"RIFF"), (8, b"AVI "))),
-    ("an MPEG container", ((0, b"\x00\x00\x01\xba"),)),
     ("PNG", ((0, b"\x89PNG"),)),
     ("JPEG", ((0, b"\xff\xd8\xff"),)),
     ("PDF", ((0, b"%PDF"),)),
+    ("version 1 of Feather", ((0, b"FEA1"),)),
     ("gzip", ((0, b"\x1f\x8b"),)),
-    ("Parquet", ((0, b"PAR1"),)),
     ("a pickle", ((0, b"\x80\x02"),)),
     ("a pickle", ((0, b"\x80\x03"),)),
     ("a pickle", ((0, b"\x80\x04"),)),
     ("a pickle", ((0, b"\x80\x05"),)),
 )
-_SOUND = "take the sound out: ffmpeg -i FILE sound.wav"
 _HINTS = {
-    "an MP4 or QuickTime container": _SOUND,
-    "a Matroska or WebM container": _SOUND,
-    "an AVI container": _SOUND,
-    "an MPEG container": _SOUND,
     "gzip": "unpack it first",
-    "MATLAB v7.3 (HDF5)": "save it with save(..., '-v7')",
+    "version 1 of Feather": "write it as version 2, the default of today's programs",
     "a pickle": "pickles are never loaded; save the array with numpy.save",
 }
 _TEXT_FORMATS = ("csv", "tsv", "table")
@@ -180,11 +213,26 @@ def _extension(path: str) -> str:
     return os.path.splitext(path)[1][1:].lower()
 
 
+def is_container(path: str) -> bool:
+    """Tell whether a file's name is that of a container of sound and pictures."""
+    name = format_by_name(path)
+    return name is not None and FORMATS[name].reader == _MEDIA[0]
+
+
 def reader_of(name: str) -> Reader:
     """Import and return the reader of format `name`."""
     module, _, function = FORMATS[name].reader.partition(":")
     reader: Reader = getattr(import_module(module), function)
     return reader
+
+
+def contents_of(source: Source, options: Options) -> list[dict[str, Any]] | None:
+    """Return what a file of several things holds, without reading it whole; None for others."""
+    module, _, function = FORMATS[format_of(source, options)].contents.partition(":")
+    if not module:
+        return None
+    lister: Lister = getattr(import_module(module), function)
+    return lister(source, options)
 
 
 def _matches(head: bytes, magic: Magic) -> bool:

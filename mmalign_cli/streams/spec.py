@@ -34,6 +34,7 @@ class Options:
     features: str | None = None
     hop: Fraction | None = None
     channel: int | None = None
+    track: int | None = None
     normalize: str = "none"
     derivative: int = 0
     nan: str = "error"
@@ -115,6 +116,12 @@ def _channel(text: str) -> int | None:
     return int(text)
 
 
+def _track(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("is not a track number (0 is the first)")
+    return int(text)
+
+
 def _globs(text: str) -> tuple[str, ...]:
     names = tuple(part for part in text.split("+") if part)
     if not names:
@@ -163,6 +170,7 @@ KEYS: Mapping[str, Key] = {
     "features": Key(_text, "NAME", "What to compute from the content (mmalign features --list)."),
     "hop": Key(_positive_fraction, "S", "Seconds between feature frames of audio [0.01]."),
     "channel": Key(_channel, "N|mix", "Audio channel, 0 is the first [mix]."),
+    "track": Key(_track, "N", "Track of a container, of its kind, 0 is the first [0]."),
     "normalize": _choice("Scaling of each column by itself.", "none", "zscore", "minmax"),
     "derivative": Key(_order, "0|1|2", "Central differences, per second.", ("0", "1", "2")),
     "nan": _choice("What to do with missing values.", "error", "interpolate", "drop"),

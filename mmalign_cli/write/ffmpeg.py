@@ -9,13 +9,7 @@ import numpy as np
 
 from mmalign_cli.model import TimeMap
 
-VIDEO_ENDINGS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".mpg", ".m4v")
 _STEEPEST = 4.0  # as for sound: beyond, it is a cut or a pause
-
-
-def is_video(path: str) -> bool:
-    """Tell whether a file's name is that of a video."""
-    return os.path.splitext(path)[1].lower() in VIDEO_ENDINGS
 
 
 def ffmpeg_command(video: str, fixed: str | None, time_map: TimeMap, length_s: float) -> str:
