@@ -41,7 +41,7 @@ class Format:
     contents : str
         ``module:function`` of a `Lister`, for files that may hold several things; or empty.
     opening : str
-        Or, where it is text, with what this regular expression matches.
+        Where it is text: what it begins with, a regular expression; or empty.
     """
 
     label: str
