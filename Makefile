@@ -35,6 +35,7 @@ bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/engine.py --long
 	$(VENV)-bench/bin/python benchmarks/pairwise.py
 	$(VENV)-bench/bin/python benchmarks/sync.py
+	$(VENV)-bench/bin/python benchmarks/ctw_round.py
 	$(VENV)-bench/bin/python benchmarks/gtw_growth.py
 	$(VENV)-bench/bin/python benchmarks/gtw.py
 	$(VENV)-bench/bin/python benchmarks/batch.py

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from statistics import median
 
 import numpy as np
 
@@ -21,20 +20,25 @@ from mmalign_cli.align.dtw import dtw
 from mmalign_cli.align.pair import Settings, prepare
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    """Return the median time of 25 runs."""
+def milliseconds(*work: Callable[[], object]) -> list[float]:
+    """Return the median times of 25 runs of each, in turn."""
     taken = []
     for _ in range(25):
-        began = time.perf_counter()
-        work()
-        taken.append(1000 * (time.perf_counter() - began))
-    return median(taken)
+        times = [time.perf_counter()]
+        for one in work:
+            one()
+            times.append(time.perf_counter())
+        taken.append(1000 * np.diff(times))
+    return [float(t) for t in np.median(taken, axis=0)]
 
 
 def main() -> None:
-    """Time rounds in 2 dimensions and in all, as the command runs them."""
-    with runtime.one_algebra_thread():
-        compare()
+    """Time rounds in 2 dimensions and in all, with all threads and with one."""
+    for threads in (None, 1):
+        runtime.limit_threads(threads)
+        print(f"{runtime.threads()} threads")
+        with runtime.one_algebra_thread():
+            compare()
 
 
 def compare() -> None:
@@ -54,8 +58,11 @@ def compare() -> None:
             moved_at_most(before, after, 0.01)  # type: ignore[arg-type]
 
         first, second = (f(v) for f, v in zip(maps.maps, (x, y), strict=True))
-        alone = milliseconds(lambda a=first, b=second: dtw(a, b, threads=runtime.threads()))  # type: ignore[misc]
-        whole = milliseconds(round_)
+
+        def pass_(a: object = first, b: object = second) -> None:
+            dtw(a, b, threads=runtime.threads())  # type: ignore[arg-type]
+
+        alone, whole = milliseconds(pass_, round_)
         print(f"{n} frames, {d} columns, {dims}-d: round {whole:.1f}, DTW {alone:.1f},", end=" ")
         print(f"ratio {whole / alone:.2f}")
 
