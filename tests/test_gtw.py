@@ -10,7 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from mmalign_cli.align.choices import BY_COLUMNS, GTW_ALGORITHMS
+from mmalign_cli.align.choices import GTW_ALGORITHMS
 from mmalign_cli.evidence.metrics import path_difference
 from mmalign_cli.evidence.synth import spiral
 from mmalign_cli.write.document import read_document, schema
@@ -222,7 +222,7 @@ def test_one_stream_is_none_to_align(run, takes):
     assert "needs two streams or more" in done.stderr
 
 
-@pytest.mark.parametrize("algorithm", BY_COLUMNS)
+@pytest.mark.parametrize("algorithm", ["pdtw", "pddtw", "pimw", "dba"])
 def test_columns_that_cannot_be_compared_are_refused(run, takes, algorithm):
     done = run("gtw", takes[0], f"{takes[1]},columns=x", "--algorithm", algorithm, "-o", "a.json")
     assert done.code == 3

@@ -28,9 +28,6 @@ GTW_ALGORITHMS: Mapping[str, str] = {
 PAIR_STARTS = ("gtw", "pctw")
 """Algorithms of many streams that also begin from the alignments of pairs."""
 
-BY_COLUMNS = ("pdtw", "pddtw", "pimw", "dba")
-"""Algorithms that compare columns as they are."""
-
 LEARNING_ALONE = (
     "algorithm", "dims", "regularization", "init", "starts", "max_iter", "tol", "robust", "strict"
 )  # fmt: skip

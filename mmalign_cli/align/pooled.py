@@ -17,14 +17,12 @@ from mmalign_cli.align.joint import Joint, align_jointly
 from mmalign_cli.align.learned import Learned, StreamMap
 from mmalign_cli.align.together import (
     CONSENSUS,
-    SENSORS,
-    TOTAL_CORRELATION,
+    RIDGE,
     Ask,
     Together,
-    dims_for,
     ending_of,
-    gains_along,
-    maps_along,
+    maps_of_joint,
+    of_joint,
 )
 from mmalign_cli.model import Float64Array, IntArray
 from mmalign_cli.runtime import Progress
@@ -73,27 +71,9 @@ def align_pooled(
     )
     parts = [np.concatenate(sequence) for sequence in zip(*takes, strict=True)]
     path = _end_to_end(found)
-    maps = Canonical(found.projections, found.correlations)
-    if found.views is not None:
-        maps = maps_along(parts, path)
-    gains = gains_along(parts, path)
-    maps = maps.leading(dims_for(ask.dims, gains, len(maps.correlations)))
+    maps, gains = maps_of_joint(found, parts, path, ask.dims)
     return Pooled(
-        tuple(
-            Together(
-                TOTAL_CORRELATION if found.views is None else SENSORS,
-                found.frames(k),
-                own,
-                maps.maps,
-                maps.correlations,
-                gains,
-                found.objective,
-                found.starts,
-                str(found.chosen_start),
-                ending_of(found.converged),
-            )
-            for k, own in enumerate(found.paths)
-        ),
+        tuple(of_joint(found, k, maps, gains) for k in range(len(takes))),
         _learned(found, maps),
         _gains_of_each(takes, found, len(maps.correlations)),
     )
@@ -122,7 +102,7 @@ def _gains_of_each(
     if len(takes) < _FEW_TAKES:
         return None
     folds = [along(take, path) for take, path in zip(takes, found.paths, strict=True)]
-    return tuple(float(g) for g in fold_gains(folds, 1e-4)[:, :dims].sum(axis=1))
+    return tuple(float(g) for g in fold_gains(folds, RIDGE)[:, :dims].sum(axis=1))
 
 
 def align_learned(

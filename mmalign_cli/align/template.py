@@ -107,13 +107,10 @@ class Refined:
         In gauge.
     values : ndarray, shape (m,)
         Penalised J of each sequence with the others along the warps of the round before, in nats.
-    iterations : int
-        Of L-BFGS, of all sequences.
     """
 
     knots: Float64Array
     values: Float64Array
-    iterations: int
 
 
 def shared_along(takes: Takes, knots: Float64Array) -> Shared:
@@ -165,7 +162,6 @@ def refine(
     return Refined(
         warps.resampled(np.stack([relative(one.knots[0]) for one in found]), stage.pieces),
         np.array([one.penalized for one in found]),
-        sum(one.iterations for one in found),
     )
 
 

@@ -22,7 +22,7 @@ from mmalign_cli.align.climb import MOST_ITERATIONS, Climb, Settings, Stage
 from mmalign_cli.align.consensus import MOST_ROUNDS, Consensus, agree, averaged, shape_of
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.family import Found, Start, checked, rounded, same
-from mmalign_cli.align.joint import align_jointly, pair_warp
+from mmalign_cli.align.joint import Joint, align_jointly, pair_warp
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.schedule import plan_for
 from mmalign_cli.align.takes import Takes, lay_out
@@ -44,7 +44,7 @@ _PIECES = (24, 24, 36, 36, 36)
 _RIDGES = (1e-4, 1e-4, 1e-4, 1e-4, 1e-5)
 _FAR_BEHIND = 1.0
 _EXACT = 1e-9
-_RIDGE, _LITTLE_DATA_RIDGE, _FEW_FRAMES = 1e-4, 0.05, 10
+RIDGE, _LITTLE_DATA_RIDGE, _FEW_FRAMES = 1e-4, 0.05, 10
 
 
 @dataclass(frozen=True)
@@ -171,20 +171,26 @@ def by_consensus(
     What is raw is compared by its shape: in other units than it is given in.
     """
     rounds = min(ask.iterations, MOST_ROUNDS)
-    seen = [shape_of(x) for x in parts] if is_raw else parts
-    by = SHAPE_METRIC if is_raw else metric
-    return _on_mean(parts, agree(seen, by, rounds=rounds, progress=progress), CONSENSUS)
+    return _on_mean(parts, _agreed(parts, metric, is_raw, rounds, progress), CONSENSUS)
 
 
 def by_averaging(
     parts: Sequence[Float64Array], ask: Ask, metric: str, is_raw: bool, progress: Progress
 ) -> Together:
     """Align sequences of the same columns by DTW barycentre averaging, from their consensus."""
-    seen = [shape_of(x) for x in parts] if is_raw else parts
-    begun = agree(seen, SHAPE_METRIC if is_raw else metric, progress=progress)
+    begun = _agreed(parts, metric, is_raw, MOST_ROUNDS, progress)
     rounds = min(ask.iterations, MOST_ROUNDS)
     found = averaged(parts, begun, metric, rounds=rounds, progress=progress)
     return _on_mean(parts, found, AVERAGING)
+
+
+def _agreed(
+    parts: Sequence[Float64Array], metric: str, is_raw: bool, rounds: int, progress: Progress
+) -> Consensus:
+    if not is_raw:
+        return agree(parts, metric, rounds=rounds, progress=progress)
+    shapes = [shape_of(x) for x in parts]
+    return agree(shapes, SHAPE_METRIC, rounds=rounds, progress=progress)
 
 
 def _on_mean(parts: Sequence[Float64Array], found: Consensus, road: str) -> Together:
@@ -255,7 +261,7 @@ def gains_along(parts: Sequence[Float64Array], path: IntArray) -> Float64Array:
 def _ridge(parts: Sequence[Float64Array]) -> float:
     """Return the ridge for maps of the frames themselves: with little data they need one."""
     scarce = any(len(x) < _FEW_FRAMES * x.shape[1] for x in parts)
-    return _LITTLE_DATA_RIDGE if scarce else _RIDGE
+    return _LITTLE_DATA_RIDGE if scarce else RIDGE
 
 
 def _by_maps(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Together:
@@ -267,15 +273,30 @@ def _by_maps(parts: Sequence[Float64Array], ask: Ask, progress: Progress) -> Tog
         progress=progress,
     )  # fmt: skip
     path = found.paths[0]
-    sensors = found.views is not None
-    # The maps of views are of what was computed of the frames: here they are of the frames.
-    maps = maps_along(parts, path) if sensors else Canonical(found.projections, found.correlations)
+    maps, gains = maps_of_joint(found, parts, path, ask.dims)
+    return of_joint(found, 0, maps, gains)
+
+
+def maps_of_joint(
+    found: Joint, parts: Sequence[Float64Array], path: IntArray, dims: float | None
+) -> tuple[Canonical, Float64Array]:
+    """Return the maps under which frames are compared along a path, and what each gains there.
+
+    The maps of views are of what was computed of the frames: here they are of the frames.
+    """
+    maps = Canonical(found.projections, found.correlations)
+    if found.views is not None:
+        maps = maps_along(parts, path)
     gains = gains_along(parts, path)
-    maps = maps.leading(dims_for(ask.dims, gains, len(maps.correlations)))
+    return maps.leading(dims_for(dims, gains, len(maps.correlations))), gains
+
+
+def of_joint(found: Joint, take: int, maps: Canonical, gains: Float64Array) -> Together:
+    """Return what the joint aligner found for one take."""
     return Together(
-        SENSORS if sensors else TOTAL_CORRELATION,
-        found.frames(0),
-        path,
+        TOTAL_CORRELATION if found.views is None else SENSORS,
+        found.frames(take),
+        found.paths[take],
         maps.maps,
         maps.correlations,
         gains,
