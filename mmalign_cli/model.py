@@ -409,13 +409,6 @@ class Alignment:
         _require([m.stream for m in self.time_maps] == names[1:], "one time map a further stream")
         _require(all(m.to == names[0] for m in self.time_maps), "time maps lead to the reference")
 
-    def compared(self, k: int, values: FloatArray) -> FloatArray:
-        """Return frames (n, d) of stream k as they were compared: projected, where it says how."""
-        if self.projections is None:
-            return values
-        mean, weights = (np.asarray(self.projections[k][name]) for name in ("mean", "weights"))
-        return np.asarray((values - mean) @ weights)
-
     @property
     def reference(self) -> StreamInfo:
         """The stream whose clock the others are mapped to."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mmalign_cli.align.choices import GTW_ALGORITHMS
+from mmalign_cli.align.learned import as_compared
 from mmalign_cli.evidence.metrics import path_difference
 from mmalign_cli.evidence.synth import spiral
 from mmalign_cli.write.document import read_document, schema
@@ -58,7 +59,7 @@ def test_the_cost_is_that_of_all_pairs_under_the_projections(run, spirals):
     names, _ = spirals
     assert run("gtw", *names, "--rate", "100", "-o", "a.json", *QUIET).code == 0
     found = read_document("a.json")
-    mapped = [found.compared(k, np.load(name)) for k, name in enumerate(names)]
+    mapped = [as_compared(found, k, np.load(name)) for k, name in enumerate(names)]
     total = 0.0
     for step in found.path.frames:
         for i in range(3):

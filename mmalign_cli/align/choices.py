@@ -25,6 +25,14 @@ GTW_ALGORITHMS: Mapping[str, str] = {
     "dba": "DTW barycentre averaging, from what all pairs agree on",
 }
 
+DCTW_ALGORITHMS: Mapping[str, str] = {
+    "joint": "total correlation of the latents, climbed over weights and warps together",
+    "alternating": "the papers': networks along the path, the path under the networks, in turns",
+}
+
+DCTW_COUPLING = "soft"
+"""Of the alternating algorithm: a hard path is what it first memorises."""
+
 PAIR_STARTS = ("gtw", "pctw")
 """Algorithms of many streams that also begin from the alignments of pairs."""
 

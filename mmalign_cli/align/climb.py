@@ -16,7 +16,7 @@ from mmalign_cli.model import Float64Array
 MOST_ITERATIONS = 1000
 _ROUNDS = 3
 _SETTLED = 0.01
-_COVERAGE_POWER = 0.125
+COVERAGE_POWER = 0.125
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -119,17 +119,17 @@ def objective(
     samples, slopes = takes.samples(np.minimum(shares @ basis.T, 1.0))
     value, by_samples = _correlation(samples, stage)
     by_shares = _back(takes, by_samples * slopes, basis)
-    inner = _inner(theta, settings.ends)
+    moving = inner(theta, settings.ends)
     if settings.ends != CLOSED_ENDS:
-        covered = _inner(shares, settings.ends).sum(axis=-1)
-        factor = float(covered.mean()) ** _COVERAGE_POWER
-        by_share = _COVERAGE_POWER * factor / float(covered.sum())
+        covered = inner(shares, settings.ends).sum(axis=-1)
+        factor = float(covered.mean()) ** COVERAGE_POWER
+        by_share = COVERAGE_POWER * factor / float(covered.sum())
         by_shares *= factor
-        _inner(by_shares, settings.ends)[...] += value * by_share
+        inner(by_shares, settings.ends)[...] += value * by_share
         value *= factor
     gradient = warps.softmax_gradient(shares, by_shares)
-    cost, by_theta = _penalty(inner, settings)
-    _inner(gradient, settings.ends)[...] -= by_theta
+    cost, by_theta = _penalty(moving, settings)
+    inner(gradient, settings.ends)[...] -= by_theta
     return value - cost, gradient
 
 
@@ -146,7 +146,7 @@ def _back(takes: Takes, by_position: Float64Array, basis: Float64Array) -> Float
     return np.asarray(sums.reshape(takes.n_takes, takes.n_samples, -1).transpose(0, 2, 1) @ basis)
 
 
-def _inner(bins: Float64Array, ends: OpenEnds) -> Float64Array:
+def inner(bins: Float64Array, ends: OpenEnds) -> Float64Array:
     """Return the view of the bins that are pieces, not skipped ends."""
     return bins[..., int(ends.begin) : bins.shape[-1] - int(ends.end)]
 

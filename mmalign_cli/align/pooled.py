@@ -117,7 +117,7 @@ def align_learned(
         CONSENSUS,
         (found.knots * (lengths[:, np.newaxis] - 1)).T,
         path,
-        learned.scaled(),
+        tuple(f.linear for f in learned.scaled()),
         learned.correlations,
         _agreement([z[p] for z, p in zip(latents, path.T, strict=True)]),
         found.objective,

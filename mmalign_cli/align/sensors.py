@@ -36,6 +36,11 @@ class View:
     components: Linear
     centre: Float64Array
 
+    @property
+    def n_dims(self) -> int:
+        """Columns that a stream must have."""
+        return len(self.centre)
+
     def __call__(self, frames: FloatArray) -> Float64Array:
         """Return the view (n, k) of frames (n, d).
 

@@ -7,7 +7,7 @@ points of their own time line; a take weighs what its length says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,10 @@ class Track:
         """Return the whitened frames of one take, (n, d)."""
         start = self.starts[take]
         return self.frames[start : start + self.lengths[take]]
+
+    def part(self, first: int, end: int) -> Track:
+        """Return takes `first` to `end` - 1 alone, their frames where they are."""
+        return replace(self, starts=self.starts[first:end], lengths=self.lengths[first:end])
 
     def at(self, shares: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Sample by linear interpolation.
@@ -159,7 +163,11 @@ def _track(sequence: Sequence[FloatArray], index: int) -> Track:
     white = whitening(frames)
     if white.weights.shape[1] == 0:
         raise InputError(subject, "does not vary", "there is nothing to align")
-    values = white(frames)
+    return track_of(white(frames), lengths, white)
+
+
+def track_of(values: Float64Array, lengths: IntArray, white: Linear) -> Track:
+    """Return frames (n, d) of takes end to end as a track."""
     slopes = np.vstack([np.diff(values, axis=0), np.zeros_like(values[:1])])
     slopes *= np.repeat(lengths - 1, lengths)[:, np.newaxis]
     return Track(values, slopes, np.cumsum(lengths) - lengths, lengths, white)

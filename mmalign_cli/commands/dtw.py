@@ -282,10 +282,11 @@ def write_alignment(
 def draw(outputs: Outputs, target: str, alignment: Alignment, streams: list[Stream]) -> None:
     """Draw an alignment."""
     from mmalign_cli.align.dtw import local_costs
+    from mmalign_cli.align.learned import as_compared
     from mmalign_cli.write.plot import sampled_frames, write_plot
 
     frames = [
-        alignment.compared(k, stream.values[sampled_frames(stream)])
+        as_compared(alignment, k, stream.values)[sampled_frames(stream)]
         for k, stream in enumerate(streams[:2])
     ]
     local = local_costs(frames[0], frames[1], str(alignment.parameters["metric"]))

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("mmalign_cli.commands.apply:apply", "Carry a file from one clock to another."),
     "batch": ("mmalign_cli.commands.batch:batch", "Many alignments: resumed, parallel, audited."),
     "ctw": ("mmalign_cli.commands.ctw:ctw", "Canonical Time Warping: streams of any dimensions."),
+    "dctw": ("mmalign_cli.commands.dctw:dctw", "Deep Canonical Time Warping: learned maps."),
     "dtw": ("mmalign_cli.commands.dtw:dtw", "Dynamic Time Warping of two streams."),
     "evaluate": ("mmalign_cli.commands.evaluate:evaluate", "Errors against a known answer."),
     "features": ("mmalign_cli.commands.features:features", "Write the features of a stream."),

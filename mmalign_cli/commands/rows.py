@@ -50,6 +50,7 @@ ROW_METHODS: Mapping[str, RowMethod] = {
     ),
     "ctw": RowMethod("mmalign_cli.commands.ctw", ("takes", "save_model", "model", "posterior")),
     "gtw": RowMethod("mmalign_cli.commands.gtw", ("takes", "save_model", "model", "average")),
+    "dctw": RowMethod("mmalign_cli.commands.dctw", ("takes", "save_model", "model")),
     "sync": RowMethod(
         "mmalign_cli.commands.sync",
         ("pad", "trim", "check", "tolerance", "alignment", "video"),

@@ -19,6 +19,7 @@ from mmalign_cli.align.dtw import bytes_needed, dtw, local_costs
 from mmalign_cli.align.family import DEFAULT_BASIS, LONGER, checked
 from mmalign_cli.align.family import Settings as FamilySettings
 from mmalign_cli.align.gtw_objective import read
+from mmalign_cli.align.learned import StreamMap, projection_of
 from mmalign_cli.align.metrics import comparable, costs_along
 from mmalign_cli.align.outliers import without_outliers
 from mmalign_cli.align.pair import Settings as PairSettings
@@ -45,7 +46,6 @@ from mmalign_cli.evidence.efforts import DEFAULT_EFFORT, EFFORTS
 from mmalign_cli.evidence.verify import verify_group
 from mmalign_cli.features.registry import FEATURES
 from mmalign_cli.model import Alignment, Array, Cost, Float64Array, Stream, TimeMap, WarpingPath
-from mmalign_cli.pipeline.ctw import projections_of
 from mmalign_cli.pipeline.streams import stream_warnings
 
 _COPIES = 6
@@ -178,7 +178,8 @@ def alignment_of(
     confidence: Mapping[str, Any],
     ends: OpenEnds = CLOSED_ENDS,
     *,
-    is_linear: bool = True,
+    maps: Sequence[StreamMap] | None = None,
+    method: str = "gtw",
 ) -> Alignment:
     """Return a verified alignment.
 
@@ -193,8 +194,10 @@ def alignment_of(
     confidence : Mapping
         A verdict.
     ends : OpenEnds
-    is_linear : bool
-        Whether the maps are of the streams' own frames.
+    maps : sequence of m StreamMap, optional
+        To where streams were compared, where that is not by linear maps alone.
+    method : str
+        The command that found it.
 
     Raises
     ------
@@ -207,14 +210,14 @@ def alignment_of(
     verify_group(found.path, frames, ends, cost, compared, metric)
     times = [_seconds(found.path[:, k], s) for k, s in enumerate(streams)]
     return Alignment(
-        method="gtw",
+        method=method,
         parameters=parameters,
         streams=tuple(s.info() for s in streams),
         path=WarpingPath(found.path, np.column_stack(times)),
         time_maps=_maps_of(found.line, streams),
         cost=cost,
         optimizer=_optimizer(found),
-        projections=_projections(streams, found) if is_linear else None,
+        projections=_projections(streams, found, maps),
         confidence=confidence,
         warnings=(*stream_warnings(streams), *_doubts(found, confidence)),
     )
@@ -369,11 +372,12 @@ def _optimizer(found: Together) -> Mapping[str, Any]:
 
 
 def _projections(
-    streams: Sequence[Stream], found: Together
+    streams: Sequence[Stream], found: Together, maps: Sequence[StreamMap] | None
 ) -> tuple[Mapping[str, Any], ...] | None:
     if found.correlations is None:
         return None
-    return projections_of([s.name for s in streams], found.maps)
+    kept = [StreamMap(f) for f in found.maps] if maps is None else maps
+    return tuple(projection_of(s.name, f) for s, f in zip(streams, kept, strict=True))
 
 
 def _doubts(found: Together, verdict: Mapping[str, Any]) -> list[str]:

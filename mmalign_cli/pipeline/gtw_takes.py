@@ -104,6 +104,7 @@ def align_with(
     model: str,
     settings: GtwSettings,
     max_memory: int | None = None,
+    method: str = "gtw",
 ) -> list[Alignment]:
     """Align takes under maps that were learned before.
 
@@ -116,6 +117,8 @@ def align_with(
     settings : GtwSettings
         Of which the seed and what confidence compares with count.
     max_memory : int or None
+    method : str
+        The command that asks.
 
     Raises
     ------
@@ -125,10 +128,12 @@ def align_with(
     require_fit(takes, learned, model)
     need = bytes_needed(takes, settings, learned)
     runtime.require_memory(need, max_memory, "takes", "use fewer frames")
-    return [_aligned_with(take, learned, model, settings) for take in takes]
+    return [_aligned_with(take, learned, model, settings, method) for take in takes]
 
 
-def _aligned_with(take: Take, learned: Learned, model: str, settings: GtwSettings) -> Alignment:
+def _aligned_with(
+    take: Take, learned: Learned, model: str, settings: GtwSettings, method: str
+) -> Alignment:
     values = _values(take)
     found = align_learned(values, learned)
 
@@ -144,6 +149,7 @@ def _aligned_with(take: Take, learned: Learned, model: str, settings: GtwSetting
         "metric": "sqeuclidean",
         "dims": len(learned.correlations),
     }
-    is_linear = all(f.view is None for f in learned.maps)
     compared = learned.latents(values)
-    return alignment_of(take.streams, found, compared, parameters, verdict, is_linear=is_linear)
+    return alignment_of(
+        take.streams, found, compared, parameters, verdict, maps=learned.scaled(), method=method
+    )

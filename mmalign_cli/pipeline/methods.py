@@ -81,6 +81,15 @@ def _gtw(task: Task) -> Alignment:
     return align_gtw(task.load(task.specs), settings, max_memory=task.max_memory).alignment
 
 
+def _dctw(task: Task) -> Alignment:
+    from mmalign_cli.pipeline.dctw import DctwSettings, align_takes
+    from mmalign_cli.pipeline.takes import Take
+
+    settings = DctwSettings(**task.settings)
+    take = Take("", tuple(task.load(task.specs)))
+    return align_takes([take], settings, max_memory=task.max_memory)[0][0]
+
+
 def _sync(task: Task) -> Alignment:
     from mmalign_cli.pipeline.sync import require_related, sync_streams
     from mmalign_cli.pipeline.sync_other import SyncSettings
@@ -96,6 +105,7 @@ METHODS: Mapping[str, Method] = {
     "dtw": Method(_dtw),
     "ctw": Method(_ctw, effort=100.0),
     "gtw": Method(_gtw, most=None, effort=100.0),
+    "dctw": Method(_dctw, most=None, effort=1000.0),
     "sync": Method(_sync),
 }
 """Names of commands to what they run."""

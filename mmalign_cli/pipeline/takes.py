@@ -13,7 +13,7 @@ from mmalign_cli import runtime
 from mmalign_cli.align.cca import along, fold_gains
 from mmalign_cli.align.ctw import Found
 from mmalign_cli.align.dtw import Warp
-from mmalign_cli.align.learned import Learned, StreamMap
+from mmalign_cli.align.learned import Learned, StreamMap, projection_of
 from mmalign_cli.align.pair import Pair, prepare_takes
 from mmalign_cli.align.problem import CLOSED, NO_ANCHORS
 from mmalign_cli.align.steps import step_pattern
@@ -230,6 +230,7 @@ def align_with(
     model: str,
     settings: CtwSettings,
     max_memory: int | None = None,
+    method: str = "ctw",
 ) -> list[Alignment]:
     """Align takes under maps that were learned before: one DTW each.
 
@@ -242,6 +243,8 @@ def align_with(
     settings : CtwSettings
         Of which the seed and what confidence compares with count.
     max_memory : int or None
+    method : str
+        The command that asks.
 
     Raises
     ------
@@ -251,7 +254,7 @@ def align_with(
     require_fit(takes, learned, model)
     need = bytes_needed(takes, CtwSettings(), learned)
     runtime.require_memory(need, max_memory, "takes", "use fewer frames")
-    return [_aligned_with(take, learned, model, settings) for take in takes]
+    return [_aligned_with(take, learned, model, settings, method) for take in takes]
 
 
 def require_fit(takes: Sequence[Take], learned: Learned, model: str) -> None:
@@ -267,7 +270,9 @@ def require_fit(takes: Sequence[Take], learned: Learned, model: str) -> None:
                 raise InputError(f"take {take.id}", what, hint)
 
 
-def _aligned_with(take: Take, learned: Learned, model: str, settings: CtwSettings) -> Alignment:
+def _aligned_with(
+    take: Take, learned: Learned, model: str, settings: CtwSettings, method: str
+) -> Alignment:
     reference, query = (np.asarray(s.values, dtype=np.float64) for s in take.streams)
     warp = learned.warp([reference, query], f"take {take.id}")
     _verify(warp, len(reference), len(query))
@@ -281,9 +286,8 @@ def _aligned_with(take: Take, learned: Learned, model: str, settings: CtwSetting
     verdict = judge(float(gains.sum()), gains, search, [query], settings.seed, searches)
     doubt = warning_of(verdict)
     path, names = path_of(warp.frames, take.streams), [s.name for s in take.streams]
-    linear = all(f.view is None for f in learned.maps)
     return Alignment(
-        method="ctw",
+        method=method,
         parameters={
             "algorithm": "model",
             "model": os.path.basename(model),
@@ -295,7 +299,9 @@ def _aligned_with(take: Take, learned: Learned, model: str, settings: CtwSetting
         path=path,
         time_maps=time_maps(path, names),
         cost=warp.cost,
-        projections=projections_of(names, learned.scaled()) if linear else None,
+        projections=tuple(
+            projection_of(name, f) for name, f in zip(names, learned.scaled(), strict=True)
+        ),
         confidence=verdict,
         warnings=(*stream_warnings(take.streams), *([] if doubt is None else [doubt])),
     )

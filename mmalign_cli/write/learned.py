@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmalign_cli import __version__
-from mmalign_cli.align.correlation import Linear
-from mmalign_cli.align.learned import Learned, StreamMap
-from mmalign_cli.align.sensors import View
+from mmalign_cli.align.learned import Learned, StreamMap, arrays_of, map_of
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Array
 from mmalign_cli.streams.arrays import read_arrays
@@ -33,13 +31,7 @@ def write_learned(
         "correlations": learned.correlations,
     }
     for k, one in enumerate(learned.maps):
-        arrays |= {f"mean_{k}": one.linear.mean, f"weights_{k}": one.linear.weights}
-        if one.view is not None:
-            arrays |= {
-                f"view_mean_{k}": one.view.components.mean,
-                f"view_weights_{k}": one.view.components.weights,
-                f"view_centre_{k}": one.view.centre,
-            }
+        arrays |= {f"{name}_{k}": array for name, array in arrays_of(one).items()}
     write_arrays(outputs, target, arrays)
 
 
@@ -68,11 +60,8 @@ def read_learned(path: str) -> tuple[Learned, Mapping[str, Any]]:
 
 
 def _map(arrays: Mapping[str, Array], k: int) -> StreamMap:
-    linear = Linear(arrays[f"mean_{k}"], arrays[f"weights_{k}"])
-    if f"view_centre_{k}" not in arrays:
-        return StreamMap(linear)
-    components = Linear(arrays[f"view_mean_{k}"], arrays[f"view_weights_{k}"])
-    return StreamMap(linear, View(components, arrays[f"view_centre_{k}"]))
+    own = {name.removesuffix(f"_{k}"): a for name, a in arrays.items() if name.endswith(f"_{k}")}
+    return map_of(own)
 
 
 def _agrees(learned: Learned) -> bool:
