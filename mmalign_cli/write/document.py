@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 import numpy as np
+import orjson
 
 from mmalign_cli import __version__
 from mmalign_cli.errors import InputError
@@ -96,7 +97,7 @@ def _match(match: Match) -> dict[str, Any]:
 
 def to_line(document: Mapping[str, Any]) -> str:
     """Return a document as one line of JSON."""
-    return "".join(_pieces(document, (",", ":")))
+    return "".join(_pieces(document))
 
 
 def text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
@@ -104,7 +105,7 @@ def text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
     before = "{"
     for key, value in document.items():
         yield f"{before}\n  {json.dumps(key)}: "
-        yield from _pieces(value, (", ", ": "))
+        yield from _pieces(value)
         before = ","
     yield "\n}\n"
 
@@ -115,54 +116,70 @@ def write_document(outputs: Outputs, target: str, document: Mapping[str, Any]) -
         file.writelines(piece.encode() for piece in text_pieces(document))
 
 
-def _pieces(value: Any, separators: tuple[str, str]) -> Iterator[str]:
-    """Yield the JSON of a value: an array of many rows never is a list of lists as a whole."""
-    try:
-        yield json.dumps(value, allow_nan=False, separators=separators, default=_short)
-    except _LongError:
-        yield from _parts(value, separators)
-
-
-class _LongError(Exception):
-    """A value holds an array of many rows."""
-
-
-def _short(value: Any) -> Any:
-    """Return an array of few rows as lists."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"a {type(value).__name__} in a document")
-    if len(value) > _ROWS_A_PIECE:
-        raise _LongError
-    return value.tolist()
-
-
-def _parts(value: Any, separators: tuple[str, str]) -> Iterator[str]:
-    """Yield the JSON of a value that holds an array of many rows somewhere."""
-    if isinstance(value, np.ndarray):
-        yield from _rows(value, separators)
-    elif isinstance(value, Mapping) and value:
+def _pieces(value: Any) -> Iterator[str]:
+    """Yield the JSON of a value: an array of many rows never is one text as a whole."""
+    if not _is_long(value):
+        yield _json(value)
+    elif isinstance(value, np.ndarray):
+        before = "["
+        for first in range(0, len(value), _ROWS_A_PIECE):
+            yield before + _json(value[first : first + _ROWS_A_PIECE])[1:-1]
+            before = ","
+        yield "]"
+    elif isinstance(value, Mapping):
         before = "{"
         for key, item in value.items():
-            yield f"{before}{json.dumps(key)}{separators[1]}"
-            yield from _pieces(item, separators)
-            before = separators[0]
+            yield f"{before}{json.dumps(key)}:"
+            yield from _pieces(item)
+            before = ","
         yield "}"
-    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+    else:
         before = "["
         for item in value:
             yield before
-            yield from _pieces(item, separators)
-            before = separators[0]
+            yield from _pieces(item)
+            before = ","
         yield "]"
 
 
-def _rows(array: Array, separators: tuple[str, str]) -> Iterator[str]:
-    before = "["
-    for first in range(0, len(array), _ROWS_A_PIECE):
-        rows = array[first : first + _ROWS_A_PIECE].tolist()
-        yield before + json.dumps(rows, allow_nan=False, separators=separators)[1:-1]
-        before = separators[0]
-    yield "]" if len(array) else "[]"
+def _is_long(value: Any) -> bool:
+    """Tell whether a value is or holds an array of many rows."""
+    if isinstance(value, np.ndarray):
+        return len(value) > _ROWS_A_PIECE
+    if isinstance(value, Mapping):
+        return any(map(_is_long, value.values()))
+    return isinstance(value, list | tuple) and any(
+        _is_long(item) for item in value if isinstance(item, Mapping)
+    )
+
+
+def _json(value: Any) -> str:
+    """Return the JSON of a value, in ASCII.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    try:
+        data = orjson.dumps(value, default=_array, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:  # half a character in a file name, a number of more than 64 bits
+        return _plain_json(value)
+    if not data.isascii() or (b"null" in data and value is not None):
+        text = _plain_json(value)  # which refuses what orjson calls null
+        return data.decode() if data.isascii() else text
+    return data.decode()
+
+
+def _array(value: Any) -> Any:
+    """Return an array that does not lie in memory as orjson wants it as one that does."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"a {type(value).__name__} in a document")
+    return value.tolist()
+
+
+def _plain_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_array)
 
 
 def read_document(path: str) -> Alignment:
