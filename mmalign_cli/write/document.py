@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import resources
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -104,7 +105,7 @@ def text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield a document as JSON with a line for each of its fields, some thousand rows a piece."""
     before = "{"
     for key, value in document.items():
-        yield f"{before}\n  {json.dumps(key)}: "
+        yield f"{before}\n  {_json(key)}: "
         yield from _pieces(value)
         before = ","
     yield "\n}\n"
@@ -118,43 +119,41 @@ def write_document(outputs: Outputs, target: str, document: Mapping[str, Any]) -
 
 def _pieces(value: Any) -> Iterator[str]:
     """Yield the JSON of a value: an array of many rows never is one text as a whole."""
-    if not _is_long(value):
+    try:
         yield _json(value)
-    elif isinstance(value, np.ndarray):
-        before = "["
-        for first in range(0, len(value), _ROWS_A_PIECE):
-            yield before + _json(value[first : first + _ROWS_A_PIECE])[1:-1]
-            before = ","
-        yield "]"
-    elif isinstance(value, Mapping):
-        before = "{"
-        for key, item in value.items():
-            yield f"{before}{json.dumps(key)}:"
-            yield from _pieces(item)
-            before = ","
-        yield "}"
-    else:
-        before = "["
-        for item in value:
-            yield before
-            yield from _pieces(item)
-            before = ","
-        yield "]"
+    except _LongError:
+        yield from _parts(value)
 
 
-def _is_long(value: Any) -> bool:
-    """Tell whether a value is or holds an array of many rows."""
+def _parts(value: Any) -> Iterator[str]:
+    """Yield the JSON of a value that is or holds an array of many rows."""
     if isinstance(value, np.ndarray):
-        return len(value) > _ROWS_A_PIECE
-    if isinstance(value, Mapping):
-        return any(map(_is_long, value.values()))
-    return isinstance(value, list | tuple) and any(
-        _is_long(item) for item in value if isinstance(item, Mapping)
-    )
+        firsts = range(0, len(value), _ROWS_A_PIECE)
+        parts = ([_json(value[k : k + _ROWS_A_PIECE])[1:-1]] for k in firsts)
+        yield from _joined("[", parts, "]")
+    elif isinstance(value, Mapping):
+        pairs = (chain([f"{_json(key)}:"], _pieces(item)) for key, item in value.items())
+        yield from _joined("{", pairs, "}")
+    else:
+        yield from _joined("[", map(_pieces, value), "]")
+
+
+def _joined(first: str, parts: Iterable[Iterable[str]], last: str) -> Iterator[str]:
+    """Yield the pieces of parts with commas between the parts."""
+    before = first
+    for part in parts:
+        yield before
+        yield from part
+        before = ","
+    yield last
+
+
+class _LongError(Exception):
+    """A value holds an array of many rows."""
 
 
 def _json(value: Any) -> str:
-    """Return the JSON of a value, in ASCII.
+    """Return the JSON of a value without long arrays, in ASCII.
 
     Raises
     ------
@@ -162,24 +161,41 @@ def _json(value: Any) -> str:
         If a number is not finite.
     """
     try:
-        data = orjson.dumps(value, default=_array, option=orjson.OPT_SERIALIZE_NUMPY)
-    except TypeError:  # half a character in a file name, a number of more than 64 bits
-        return _plain_json(value)
-    if not data.isascii() or (b"null" in data and value is not None):
-        text = _plain_json(value)  # which refuses what orjson calls null
-        return data.decode() if data.isascii() else text
-    return data.decode()
+        data = orjson.dumps(value, default=_short)
+    except TypeError as error:
+        if isinstance(error.__cause__, _LongError):
+            raise error.__cause__ from None
+        return _plain_json(value)  # half a character in a file name, more than 64 bits of a number
+    if b"null" in data:  # or is it a number that orjson has no other word for?
+        _require_finite(value)
+    return data.decode() if data.isascii() else _plain_json(value)
 
 
-def _array(value: Any) -> Any:
-    """Return an array that does not lie in memory as orjson wants it as one that does."""
+def _short(value: Any) -> Any:
+    """Return an array of few rows as its JSON."""
     if not isinstance(value, np.ndarray):
         raise TypeError(f"a {type(value).__name__} in a document")
-    return value.tolist()
+    if len(value) > _ROWS_A_PIECE:
+        raise _LongError
+    return orjson.Fragment(
+        orjson.dumps(np.ascontiguousarray(value), option=orjson.OPT_SERIALIZE_NUMPY)
+    )
 
 
 def _plain_json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_array)
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=np.ndarray.tolist)
+
+
+def _require_finite(value: Any) -> None:
+    """Refuse a value that holds a number which is not finite: JSON has none."""
+    if isinstance(value, dict):
+        for item in value.values():
+            _require_finite(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _require_finite(item)
+    elif isinstance(value, float | np.ndarray) and not np.isfinite(value).all():
+        raise ValueError("a number in a document is not finite")
 
 
 def read_document(path: str) -> Alignment:
