@@ -23,6 +23,7 @@ from test_sync import RATE, bursts, heard
 
 from mmalign_cli import runtime
 from mmalign_cli.batch import process, slot
+from mmalign_cli.batch.mark import Mark
 from mmalign_cli.batch.worker import Worker
 from mmalign_cli.write.document import read_document
 
@@ -34,6 +35,7 @@ class WorkerInside:
 
     def __init__(self, cwd, threads):
         self._lines, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
+        self.mark = Mark()
         self.started.append(self)
         threading.Thread(target=Worker(self._lines, self).serve, daemon=True).start()
 
@@ -53,6 +55,7 @@ class WorkerInside:
         return 0
 
     def bury(self):
+        self.mark.unlink()
         return 0, ""
 
 
