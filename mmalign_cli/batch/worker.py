@@ -13,6 +13,7 @@ Which row is being aligned stands in the `Mark` that the parent has made.
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -57,6 +58,7 @@ class Worker:
         runtime.admit_by(self._ask)
         self._aligner = Aligner(setup)
         self._aligner.warm_up()
+        gc.freeze()  # what is loaded by now stays: not to be looked through again and again
         self._say({"ready": self._aligner.meter.resident()})
         with ThreadPoolExecutor(1) as keeper:
             while True:
