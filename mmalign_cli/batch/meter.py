@@ -8,7 +8,9 @@ from contextlib import suppress
 import psutil
 
 _STATUS, _FORGET = "/proc/self/status", "/proc/self/clear_refs"
-_PEAK = b"VmHWM:"
+_PEAK, _NOW = b"VmHWM:", b"VmRSS:"
+_SLACK = 1 << 20
+"""To forget the peak takes as long as a fifth of a short row: one that is hardly above stays."""
 _MOST_BYTES = 1 << 14
 
 
@@ -22,6 +24,7 @@ class Meter:
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._files: tuple[int, int] | None = None
+        self._above = _SLACK
         with suppress(OSError):
             self._files = (os.open(_STATUS, os.O_RDONLY), os.open(_FORGET, os.O_WRONLY))
         self.reset()
@@ -31,8 +34,8 @@ class Meter:
         return int(self._process.memory_info().rss)
 
     def reset(self) -> None:
-        """Forget the peak."""
-        if self._files is not None:
+        """Forget the peak, unless it was hardly more than what is resident now."""
+        if self._files is not None and self._above >= _SLACK:
             try:
                 os.write(self._files[1], b"5")  # by the manual: the peak becomes what is resident
             except OSError:
@@ -43,4 +46,10 @@ class Meter:
         if self._files is None:
             return self.resident()
         status = os.pread(self._files[0], _MOST_BYTES, 0)
-        return int(status[status.index(_PEAK) + len(_PEAK) :].split(None, 1)[0]) * 1024
+        peak, now = (_kilobytes(status, name) for name in (_PEAK, _NOW))
+        self._above = 1024 * (peak - now)
+        return 1024 * peak
+
+
+def _kilobytes(status: bytes, name: bytes) -> int:
+    return int(status[status.index(name) + len(name) :].split(None, 1)[0])

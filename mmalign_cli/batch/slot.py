@@ -46,6 +46,8 @@ class Setup:
         Whether documents hold the path.
     tolerance_s : float or None
         Of an audit.
+    with_sounds : bool
+        Whether rows are likely to read sounds: what that needs is then loaded before them.
     """
 
     folder: str | None
@@ -56,6 +58,7 @@ class Setup:
     threads: int = 1
     with_path: bool = True
     tolerance_s: float | None = None
+    with_sounds: bool = False
 
     def how(self) -> Mapping[str, object]:
         """Return what changes documents and records of all rows."""
@@ -174,6 +177,7 @@ class Slot:
                 "threads": setup.threads,
                 "with_path": setup.with_path,
                 "tolerance": setup.tolerance_s,
+                "with_sounds": setup.with_sounds,
             }
         )
         message = self._receive()

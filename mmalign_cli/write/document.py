@@ -173,6 +173,8 @@ def _json(value: Any) -> str:
 
 def _short(value: Any) -> Any:
     """Return an array of few rows as its JSON."""
+    if isinstance(value, float):  # of numpy's own
+        return float(value)
     if not isinstance(value, np.ndarray):
         raise TypeError(f"a {type(value).__name__} in a document")
     if len(value) > _ROWS_A_PIECE:
@@ -194,8 +196,11 @@ def _require_finite(value: Any) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _require_finite(item)
-    elif isinstance(value, float | np.ndarray) and not np.isfinite(value).all():
-        raise ValueError("a number in a document is not finite")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a number in a document is not finite")
+    elif isinstance(value, np.ndarray) and not np.isfinite(value).all():
+        raise ValueError("an array in a document is not finite")
 
 
 def read_document(path: str) -> Alignment:
