@@ -16,7 +16,7 @@ def distances_of_orders(
 ) -> Float64Array:
     """Return the least cost of DTW with one stream in several orders of its frames.
 
-    What `mmalign_cli.align.dtw.distance` says of ``x`` and each ``y[order]``, in float64 throughout.
+    What `mmalign_cli.align.dtw.distance` says of ``x`` and each ``y[order]``, but all in float64.
 
     Parameters
     ----------
@@ -43,9 +43,7 @@ def distances_of_orders(
     return out
 
 
-def nearest_costs(
-    x: FloatArray, y: FloatArray, metric: str
-) -> tuple[Float64Array, Float64Array]:
+def nearest_costs(x: FloatArray, y: FloatArray, metric: str) -> tuple[Float64Array, Float64Array]:
     """Return what each frame costs with the frame of the other stream that fits it best.
 
     Parameters

@@ -49,4 +49,5 @@ def knots_of(stream_s: Float64Array, reference_s: Float64Array) -> Float64Array:
     from mmalign_cli.kernels import knots
 
     times = [np.ascontiguousarray(t, dtype=np.float64) for t in (stream_s, reference_s)]
-    return knots.knots_of(read_only(times[0]), read_only(times[1]), _STRAIGHT_S, _EXACT_S)
+    found = knots.knots_of(read_only(times[0]), read_only(times[1]), _STRAIGHT_S, _EXACT_S)
+    return np.asarray(found)

@@ -76,7 +76,6 @@ class Aligner:
         import numpy as np
 
         from mmalign_cli.features.compute import compute
-
         from mmalign_cli.pipeline.dtw import align_dtw
         from mmalign_cli.pipeline.restrictions import DtwSettings
 

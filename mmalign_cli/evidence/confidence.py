@@ -27,7 +27,7 @@ def reversed_null(query: Float64Array) -> Float64Array:
 
 def shuffled_null(query: Float64Array, seed: int) -> Float64Array:
     """Return eight stretches of a query (m, d) in an order in which none follows its own."""
-    return query[shuffled_orders(len(query), [seed])[0]]
+    return np.asarray(query[shuffled_orders(len(query), [seed])[0]])
 
 
 def shuffled_orders(frames: int, seeds: Sequence[int]) -> IntArray:

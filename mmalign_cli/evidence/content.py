@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from mmalign_cli.align.dtw import Warp
-from mmalign_cli.align.reordered import distances_of_orders, nearest_costs
 from mmalign_cli.align.metrics import METRICS
+from mmalign_cli.align.reordered import distances_of_orders, nearest_costs
 from mmalign_cli.evidence.confidence import shuffled_orders
 from mmalign_cli.evidence.efforts import Effort
 from mmalign_cli.model import Float64Array, FloatArray

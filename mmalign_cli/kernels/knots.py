@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @njit(**ENTRY)
-def knots_of(stream: Floats, reference: Floats, straight: float, exact: float) -> Floats:
+def knots_of(stream: Floats, reference: Floats, straight: float, exact: float) -> Any:
     """Return the knots (n_knots, 2) that the times (n_steps,) of two streams stand for.
 
     Parameters
@@ -37,7 +37,7 @@ def knots_of(stream: Floats, reference: Floats, straight: float, exact: float) -
 
 
 @njit(**INNER)
-def _moving(stream: Floats, reference: Floats) -> Floats:
+def _moving(stream: Floats, reference: Floats) -> Any:
     """Return the steps at which a clock has moved on, and the first."""
     points, n = np.empty((len(stream), 2)), 0
     for t in range(len(stream)):
@@ -70,7 +70,7 @@ def _middles(points: Floats, knots: Floats) -> int:
     for i in range(len(points)):
         before, after = _still(points, i - 1), _still(points, i)
         end = i
-        if after != 0 and after != before:
+        if after not in (0, before):
             while _still(points, end) == after:
                 end += 1
         elif before != 0 or after != 0:
@@ -101,6 +101,6 @@ def _without_collinear(knots: Floats, straight: float, exact: float) -> Floats:
 
 
 @njit(**INNER)
-def _off_line(a: Floats, b: Floats, between: Floats) -> float:
+def _off_line(a: Floats, b: Floats, between: Floats) -> Any:
     """Return how far a point lies over or under the line between two others."""
     return abs(a[1] + (b[1] - a[1]) * (between[0] - a[0]) / (b[0] - a[0]) - between[1])

@@ -6,8 +6,8 @@ column for each frame i of the stream that keeps its order:
 
     D[t, i] = min(D[t - 1, i - 1], D[t - 1, i], D[t, i - 1]) + c[orders[k, t], i].
 
-As in `mmalign_cli.kernels.pairs` WIDTH tables are swept side by side in blocks of ROWS rows, and the
-first block begins with as many rows of infinite cost as it takes to fill it.
+As in `mmalign_cli.kernels.pairs` WIDTH tables are swept side by side in blocks of ROWS rows, and
+the first block begins with as many rows of infinite cost as it takes to fill it.
 """
 
 from __future__ import annotations
