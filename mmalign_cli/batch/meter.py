@@ -10,7 +10,7 @@ import psutil
 _STATUS, _FORGET = "/proc/self/status", "/proc/self/clear_refs"
 _PEAK, _NOW = b"VmHWM:", b"VmRSS:"
 _SLACK = 1 << 20
-"""To forget the peak takes as long as a fifth of a short row: one that is hardly above stays."""
+"""To forget a peak takes a tenth of a short row: one hardly above what is resident stays."""
 _MOST_BYTES = 1 << 14
 
 
@@ -24,7 +24,6 @@ class Meter:
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._files: tuple[int, int] | None = None
-        self._above = _SLACK
         with suppress(OSError):
             self._files = (os.open(_STATUS, os.O_RDONLY), os.open(_FORGET, os.O_WRONLY))
         self.reset()
@@ -35,21 +34,23 @@ class Meter:
 
     def reset(self) -> None:
         """Forget the peak, unless it was hardly more than what is resident now."""
-        if self._files is not None and self._above >= _SLACK:
-            try:
-                os.write(self._files[1], b"5")  # by the manual: the peak becomes what is resident
-            except OSError:
-                self._files = None
+        if self._files is None:
+            return
+        status = os.pread(self._files[0], _MOST_BYTES, 0)
+        if _bytes(status, _PEAK) - _bytes(status, _NOW) < _SLACK:
+            return
+        try:
+            os.write(self._files[1], b"5")  # by the manual: the peak becomes what is resident
+        except OSError:
+            self._files = None
 
     def peak(self) -> int:
         """Return the peak since `reset`, in bytes."""
         if self._files is None:
             return self.resident()
-        status = os.pread(self._files[0], _MOST_BYTES, 0)
-        peak, now = (_kilobytes(status, name) for name in (_PEAK, _NOW))
-        self._above = 1024 * (peak - now)
-        return 1024 * peak
+        return _bytes(os.pread(self._files[0], _MOST_BYTES, 0), _PEAK)
 
 
-def _kilobytes(status: bytes, name: bytes) -> int:
-    return int(status[status.index(name) + len(name) :].split(None, 1)[0])
+def _bytes(status: bytes, name: bytes) -> int:
+    """Return the size that stands behind a name in what the system tells of a process."""
+    return int(status[status.index(name) + len(name) :].split(None, 1)[0]) * 1024
