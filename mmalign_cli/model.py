@@ -253,9 +253,9 @@ class WarpingPath:
         _require(frames.ndim == 2 and len(frames) > 0, "a path is (n_steps, n_streams)")
         _require(frames.dtype in (np.int64, np.float64), f"frames are {frames.dtype}")
         _require(times.shape == frames.shape, "one time a frame index")
-        moves = np.diff(frames, axis=0)
-        _require((moves >= 0).all(), "the path is monotone")
-        _require((moves.max(axis=1, initial=0) > 0).all(), "every step moves a stream")
+        moves = frames[1:] - frames[:-1]
+        _require(moves.min(initial=0) >= 0, "the path is monotone")
+        _require((sum(moves.T) > 0).all(), "every step moves a stream")
         object.__setattr__(self, "frames", frames)
         object.__setattr__(self, "times", times)
 

@@ -1,12 +1,15 @@
 """Whether streams that were warped onto each other hold the same content: told from chance."""
 
+import naive
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.distance import cdist
 
-from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.dtw import distance, dtw, local_costs
 from mmalign_cli.align.problem import Ends
+from mmalign_cli.align.reordered import distances_of_orders, nearest_costs
+from mmalign_cli.evidence.confidence import shuffled_null, shuffled_orders
 from mmalign_cli.evidence.content import doubt_of, judge_content
 from mmalign_cli.evidence.efforts import EFFORTS
 
@@ -104,3 +107,57 @@ def test_only_the_part_that_the_query_meets_counts():
     alone = judged(x, motion(rng, 150, 20), ends=Ends(True, True))
     assert not alone["supported"]
     assert "the same content" in doubt_of(alone)
+
+
+# -- many orders at once
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 3), (9, 8, 8), (12, 13, 9), (30, 25, 17)])
+@pytest.mark.parametrize("by_lanes", [True, False])
+def test_all_orders_at_once_are_those_one_by_one(shape, by_lanes):
+    from mmalign_cli.kernels import codes, orders
+    from mmalign_cli.kernels.forms import Form
+
+    n, m, k = shape
+    rng = np.random.default_rng(n)
+    costs, places = rng.random((m, n)), rng.integers(0, m, (k, m))
+    found = np.empty(k)
+    form = Form(codes.SQEUCLIDEAN, 0, 1, False, by_lanes and orders.BY_LANES)
+    orders.least_costs(form, costs, places, found)
+    steps = [[(1, 1, 1)], [(1, 0, 1)], [(0, 1, 1)]]
+    for total, order in zip(found, places, strict=True):
+        table = naive.accumulate(costs[order], steps, np.ones((m, n), dtype=bool))
+        assert total == pytest.approx(table[-1, -1], rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["sqeuclidean", "cosine", "chebyshev", "selfsim"])
+def test_distances_of_orders_are_those_of_reordered_streams(metric):
+    rng = np.random.default_rng(1)
+    x, y = motion(rng, 40, 3), motion(rng, 33, 3)
+    orders = np.vstack([np.arange(33), shuffled_orders(33, [5, 6])])
+    expected = [distance(x, y[order], metric=metric) for order in orders]
+    np.testing.assert_allclose(distances_of_orders(x, y, orders, metric), expected, rtol=1e-6)
+
+
+def test_the_nearest_frames_of_either_stream():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(30, 4)), rng.normal(size=(21, 4))
+    costs = local_costs(x, y, "euclidean")
+    of_x, of_y = nearest_costs(x, y, "euclidean")
+    np.testing.assert_array_equal(of_x, costs.min(axis=1))
+    np.testing.assert_array_equal(of_y, costs.min(axis=0))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8, 9, 100, 1023])
+def test_shuffled_orders_hold_stretches_of_which_none_follows_its_own(frames):
+    stretches = [part.tolist() for part in np.array_split(np.arange(frames), min(8, frames))]
+    for seed, order in enumerate(shuffled_orders(frames, range(6))):
+        left, found = list(order), []
+        while left:
+            found.append(next(k for k, part in enumerate(stretches) if part[0] == left[0]))
+            assert left[: len(stretches[found[-1]])] == stretches[found[-1]]
+            del left[: len(stretches[found[-1]])]
+        assert sorted(found) == list(range(len(stretches)))
+        assert len(stretches) < 4 or 1 not in np.diff(found)
+        query = np.arange(2.0 * frames).reshape(frames, 2)
+        np.testing.assert_array_equal(shuffled_null(query, seed), query[order])

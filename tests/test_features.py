@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import librosa
 import numpy as np
 import pytest
 
@@ -278,3 +279,15 @@ def test_the_registry_leads_to_functions():
     for name, feature in FEATURES.items():
         for kind in feature.takes:
             assert callable(compute_of(name, kind, "x"))
+
+
+@pytest.mark.parametrize("n_frames", [1, 3, 200])
+def test_slopes_are_those_of_librosa(n_frames):
+    block = np.random.default_rng(0).normal(size=(n_frames, 5))
+    both = audio._with_slopes(block.copy(), HOP)
+    centred = block - block.mean(axis=0)
+    for part, ours in ((centred, both[:, :5]), (
+        librosa.feature.delta(centred, width=5, axis=0, mode="nearest"), both[:, 5:]
+    )):  # fmt: skip
+        length = np.linalg.norm(part) / np.sqrt(n_frames)
+        np.testing.assert_allclose(ours, part / (length or 1.0), rtol=1e-6, atol=1e-7)

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import naive
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 
 from mmalign_cli.align.time_maps import knots_of
 from mmalign_cli.model import InvalidValueError, Stream, TimeMap, WarpingPath, frame_times
@@ -138,6 +138,7 @@ def staircases(draw):
     return frames[:, 0] / 100, frames[:, 1] / 25
 
 
+@settings(deadline=None)  # the first one loads the kernel
 @given(staircases())
 def test_knots_of_a_staircase(stairs):
     stream_s, reference_s = stairs

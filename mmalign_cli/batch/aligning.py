@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from mmalign_cli.batch.files import Digests, Stat, stat_of
 from mmalign_cli.batch.job import DONE, FAILED, Record, key_of
 from mmalign_cli.batch.meter import Meter
 from mmalign_cli.errors import ExitCode, MmalignError
-from mmalign_cli.model import Alignment, Stream
+from mmalign_cli.model import Alignment, EvenTimes, Stream
 from mmalign_cli.pipeline.evaluate import evaluate_alignment
 from mmalign_cli.pipeline.methods import METHODS, Task
 from mmalign_cli.pipeline.streams import load_stream
-from mmalign_cli.streams.spec import StreamSpec, unique_names
+from mmalign_cli.streams.spec import Options, StreamSpec, unique_names
 from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.document import text_pieces, to_document
 
@@ -60,7 +61,8 @@ class Aligner:
     Parameters
     ----------
     setup : Mapping
-        ``share`` and ``memory`` in bytes, ``with_path``, ``tolerance`` (of an audit, or None).
+        ``share`` and ``memory`` in bytes, ``with_path``, ``tolerance`` (of an audit, or None),
+        ``with_sounds``.
     """
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
@@ -70,15 +72,19 @@ class Aligner:
         self.meter = Meter()
 
     def warm_up(self) -> None:
-        """Load the kernels that nearly every row needs, on a clock that is nobody's."""
+        """Load what nearly every row needs, on a clock that is nobody's."""
         import numpy as np
 
+        from mmalign_cli.features.compute import compute
         from mmalign_cli.pipeline.dtw import align_dtw
         from mmalign_cli.pipeline.restrictions import DtwSettings
 
-        few = np.random.default_rng(0).normal(size=(8, 2))
-        both = [Stream(name, few, np.arange(8.0)) for name in ("warming", "up")]
+        few = np.random.default_rng(0).normal(size=(24, 2))
+        both = [Stream(name, few, np.arange(24.0)) for name in ("warming", "up")]
         align_dtw(both, DtwSettings(), max_memory=self._setup["share"])
+        if self._setup["with_sounds"]:
+            noise, rate = np.random.default_rng(0).normal(size=(8000, 1)), Fraction(8000)
+            compute(Stream("noise", noise, EvenTimes(8000, rate), rate, "audio"), Options())
 
     def align(self, row: Mapping[str, Any], outputs: Outputs) -> Record:
         """Align one row and hand its document to `outputs`; return its record.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 
 from mmalign_cli.batch.job import Record
+from mmalign_cli.batch.wire import decode, encode
 from mmalign_cli.errors import OutputError
 
 RESULTS = "results.ndjson"
@@ -34,7 +34,7 @@ def lines_of(path: str) -> Iterator[tuple[int, bytes]]:
 def parsed(line: bytes) -> Record | None:
     """Return the record in a line, or None if the line is none: half of one, or of zeros."""
     with suppress(ValueError):
-        value = json.loads(line)
+        value = decode(line)
         if isinstance(value, dict) and value.keys() >= _FIELDS:
             return value
     return None
@@ -99,7 +99,7 @@ class Index:
 
     def records(self, ids: Iterable[str]) -> Iterator[Record]:
         """Yield the last record of each of some rows; one record is in memory at a time."""
-        return map(json.loads, self.lines(ids))
+        return map(decode, self.lines(ids))
 
     def lines(self, ids: Iterable[str]) -> Iterator[bytes]:
         """Yield the line of the last record of each of some rows."""
@@ -136,7 +136,7 @@ class Ledger:
 
     def append(self, records: Iterable[Record]) -> None:
         """Add records; when the disk is full perhaps half of the last one."""
-        data = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+        data = b"".join(map(encode, records))
         try:
             while data:
                 data = data[os.write(self._handle, data) :]

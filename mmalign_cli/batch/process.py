@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,9 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+
+from mmalign_cli.batch.mark import Mark
+from mmalign_cli.batch.wire import decode, encode
 
 WORKER = (sys.executable, "-m", "mmalign_cli.batch.worker")
 """The command of a worker."""
@@ -26,9 +28,15 @@ class WorkerProcess:
         Its working folder.
     threads : int
         That libraries in it may start.
+
+    Attributes
+    ----------
+    mark : Mark
+        Which row it is at.
     """
 
     def __init__(self, cwd: str, threads: int) -> None:
+        self.mark = Mark()
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `bury`
         self._process = subprocess.Popen(
             WORKER,
@@ -43,14 +51,14 @@ class WorkerProcess:
         """Send a message; that the worker has died is noticed when it does not answer."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.write(encode(message))
             self._process.stdin.flush()
 
     def receive(self) -> Any:
         """Wait for the next message and return it; None if the worker has died."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        return json.loads(line) if line.endswith(b"\n") else None
+        return decode(line) if line.endswith(b"\n") else None
 
     def resident(self) -> int:
         """Return the bytes of memory that it takes; 0 if it has died."""
@@ -68,6 +76,7 @@ class WorkerProcess:
     def bury(self) -> tuple[int, str]:
         """End it, if it has not died; return its exit code, and the last line of what it said."""
         self._process.kill()
+        self.mark.unlink()
         code = self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

@@ -14,12 +14,12 @@ from mmalign_cli.batch.job import Job, Record
 from mmalign_cli.batch.slot import Setup, Slots
 from mmalign_cli.errors import InputError, UsageError
 
-_CHUNK_S = 0.25
-_LONGEST_CHUNK = 256
+_CHUNK_S = 0.5
+_LONGEST_CHUNK = 1024
 
 
 class Pace:
-    """Cuts rows into chunks of about a quarter of a second, as far as is known by then.
+    """Cuts rows into chunks of about half a second, as far as is known by then.
 
     A chunk costs some milliseconds to hand over, whatever is in it; but what is in it is known
     only when all of it is done, and chunks of different lengths must not leave workers idle at
@@ -161,7 +161,7 @@ def dask_engine(scheduler: str | None, workers: int) -> Iterator[Dask]:
     try:
         if scheduler is None:
             cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+                n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50
             )
         client = Client(cluster or scheduler, timeout="20s")
     except (OSError, TimeoutError, ValueError) as error:

@@ -46,6 +46,8 @@ class Setup:
         Whether documents hold the path.
     tolerance_s : float or None
         Of an audit.
+    with_sounds : bool
+        Whether rows are likely to read sounds: what that needs is then loaded before them.
     """
 
     folder: str | None
@@ -56,6 +58,7 @@ class Setup:
     threads: int = 1
     with_path: bool = True
     tolerance_s: float | None = None
+    with_sounds: bool = False
 
     def how(self) -> Mapping[str, object]:
         """Return what changes documents and records of all rows."""
@@ -84,7 +87,8 @@ class Slot:
         self._setup = setup
         self._budget = budget
         self._process: WorkerProcess | None = None
-        self._since = 0.0
+        self._seen, self._since = 0, 0.0
+        self._sent = 0
         self._resident = 0
         self._held = 0
         self._fate: tuple[str, str] | None = None
@@ -107,7 +111,6 @@ class Slot:
                 process = self._process or self._start()
                 todo = self._attempt(process, todo, records)
         finally:
-            self._since = 0.0
             self._budget.give(self._held)
         return records
 
@@ -115,27 +118,22 @@ class Slot:
         self, process: WorkerProcess, jobs: Sequence[Job], records: list[Record]
     ) -> list[Job]:
         """Align rows until all are, or the worker dies; return those that are still to do."""
-        aligned: list[Record] = []
-        kept, is_keeping = 0, False
+        kept, before = 0, self._sent
         self._send({"rows": [self._row(job) for job in jobs]})
-        self._since = time.monotonic()
+        self._sent += len(jobs)
         while kept < len(jobs):
             message = self._receive()
             if message is None:
-                is_keeping |= len(aligned) == len(jobs)
-                culprit = None if is_keeping else jobs[len(aligned)]
+                number = process.mark.get()
+                culprit = jobs[number - before - 1] if number else None
                 records += self._bury(process, culprit)
                 return [job for job in jobs[kept:] if job is not culprit]
-            is_keeping = "keeping" in message
-            self._since = 0.0 if is_keeping else time.monotonic()
-            if "record" in message:
-                aligned.append(message["record"])
+            if "kept" in message:
+                records += message["kept"]
+                kept += len(message["kept"])
                 self._shrink()
             elif "need" in message:
                 self._grow(message["need"])
-            elif "kept" in message:
-                records += aligned[kept : message["kept"]]
-                kept = message["kept"]
             elif "broken" in message:
                 raise OutputError(*message["broken"])
         return []
@@ -155,12 +153,10 @@ class Slot:
 
     def _grow(self, n_bytes: int) -> None:
         """Wait until all that a row needs is free, holding nothing meanwhile."""
-        self._since = 0.0
         self._budget.give(self._held)
         self._held = 0
         self._held = self._budget.take(n_bytes)
         self._send({"go": True})
-        self._since = time.monotonic()
 
     def _shrink(self) -> None:
         """Give back what a row needed beyond its share."""
@@ -171,21 +167,24 @@ class Slot:
     def _start(self) -> WorkerProcess:
         """Start a worker, and wait until it has loaded all that rows need."""
         setup, budget = self._setup, self._budget
-        self._fate = None
+        self._fate, self._sent = None, 0
         self._process = WorkerProcess(setup.cwd, setup.threads)
         self._send(
             {
+                "mark": self._process.mark.path,
                 "share": budget.share,
                 "memory": budget.total,
                 "threads": setup.threads,
                 "with_path": setup.with_path,
                 "tolerance": setup.tolerance_s,
+                "with_sounds": setup.with_sounds,
             }
         )
         message = self._receive()
         if message is None:
             words = self._process.bury()[1]
             raise MmalignError("worker", f"does not start: {words or 'it says nothing'}")
+        self._process.mark.unlink()
         self._resident = message["ready"]
         return self._process
 
@@ -208,7 +207,7 @@ class Slot:
         MmalignError
             If workers again and again die of no row.
         """
-        self._since, self._process = 0.0, None
+        self._process = None
         code, words = process.bury()
         what, hint = self._fate or cause_of(code)
         if hint is None and words:
@@ -223,11 +222,14 @@ class Slot:
 
     def watch(self) -> None:
         """Kill a worker whose row takes too long, or more memory than there is for all."""
-        process, since, timeout_s = self._process, self._since, self._setup.timeout_s
-        if process is None or not since:
+        process, timeout_s = self._process, self._setup.timeout_s
+        number, now = 0 if process is None else process.mark.get(), time.monotonic()
+        if number != self._seen:
+            self._seen, self._since = number, now
+        if process is None or not number:
             return
         taken = process.resident() - self._resident
-        if timeout_s is not None and time.monotonic() - since > timeout_s:
+        if timeout_s is not None and now - self._since > timeout_s:
             self._fate = (f"took longer than {timeout_s:g} s", "raise --timeout")
             process.kill()
         elif taken > self._budget.total:

@@ -5,15 +5,15 @@ out is one of
 
 - ``{"ready": bytes}``: kernels are loaded, this much memory is taken;
 - ``{"need": bytes}``: the row needs more than its share, and waits;
-- ``{"record": {...}}``: the row is aligned;
-- ``{"keeping": true}``: documents go to disk, which is on no row's time;
-- ``{"kept": n}``: the documents of the first n rows are in their places;
-- ``{"broken": {...}}``: documents cannot be written: nothing more will come.
+- ``{"kept": [...]}``: the records of the next rows, whose documents are in their places;
+- ``{"broken": [...]}``: documents cannot be written: nothing more will come.
+
+Which row is being aligned stands in the `Mark` that the parent has made.
 """
 
 from __future__ import annotations
 
-import json
+import gc
 import os
 import queue
 import signal
@@ -21,13 +21,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import Any, BinaryIO, NoReturn
 
 from mmalign_cli import runtime
 from mmalign_cli.batch.aligning import Aligner
 from mmalign_cli.batch.job import Record
+from mmalign_cli.batch.mark import Mark
+from mmalign_cli.batch.wire import decode, encode
 from mmalign_cli.errors import MmalignError
 from mmalign_cli.write.atomic import Outputs
 
@@ -43,48 +46,75 @@ class Worker:
         self._lines = lines
         self._output = output
         self._granted = 0
+        self._begun = 0
+        self._talking = threading.Lock()
 
     def serve(self) -> None:
         """Take rows until nobody sends any."""
         setup = self._next()
+        self._mark = Mark(setup["mark"])
         self._share, self._granted = setup["share"], setup["share"]
         runtime.limit_threads(setup["threads"])
         runtime.admit_by(self._ask)
         self._aligner = Aligner(setup)
         self._aligner.warm_up()
+        gc.freeze()  # what is loaded by now stays: not to be looked through again and again
         self._say({"ready": self._aligner.meter.resident()})
-        while True:
-            self._align_all(deque(self._next()["rows"]))
+        with ThreadPoolExecutor(1) as keeper:
+            while True:
+                self._align_all(deque(self._next()["rows"]), keeper)
 
-    def _align_all(self, rows: deque[Mapping[str, Any]]) -> None:
-        done = 0
+    def _align_all(self, rows: deque[Mapping[str, Any]], keeper: Executor) -> None:
+        """Align rows; what is done goes to disk while the next ones are being aligned."""
+        keeping: Future[None] | None = None
         try:
             while rows:
-                until = time.monotonic() + TOGETHER_S
-                with Outputs(force=True, together=True) as outputs:
-                    while rows and (time.monotonic() < until):
-                        self._granted = self._share
-                        self._say({"record": self._aligner.align(rows.popleft(), outputs)})
-                        done += 1
-                    self._say({"keeping": True})
-                runtime.WRITTEN.clear()
-                self._say({"kept": done})
+                with ExitStack() as unfinished:
+                    outputs = unfinished.enter_context(Outputs(force=True, together=True))
+                    records = self._align_some(rows, outputs)
+                    finished = unfinished.pop_all()
+                if keeping is not None:
+                    keeping.result()
+                keeping = keeper.submit(self._keep, finished, records)
+            if keeping is not None:
+                keeping.result()
         except MmalignError as error:
             self._say({"broken": [error.subject, error.what, error.hint]})
+
+    def _align_some(self, rows: deque[Mapping[str, Any]], outputs: Outputs) -> list[Record]:
+        """Align rows for a quarter of a second, or until one took more memory than its share."""
+        records: list[Record] = []
+        until = time.monotonic() + TOGETHER_S
+        self._granted = self._share
+        while rows and self._granted <= self._share and time.monotonic() < until:
+            self._begun += 1
+            self._mark.set(self._begun, True)
+            records.append(self._aligner.align(rows.popleft(), outputs))
+        self._mark.set(self._begun, False)
+        return records
+
+    def _keep(self, outputs: ExitStack, records: Sequence[Record]) -> None:
+        """Bring documents to their places."""
+        outputs.close()
+        runtime.WRITTEN.clear()
+        self._say({"kept": records})
 
     def _ask(self, n_bytes: int) -> None:
         """Wait until the memory that a row needs is free."""
         if n_bytes > self._granted:
+            self._mark.set(self._begun, False)
             self._say({"need": n_bytes})
             self._next()
             self._granted = n_bytes
+            self._mark.set(self._begun, True)
 
     def _next(self) -> Any:
-        return json.loads(self._lines.get())
+        return decode(self._lines.get())
 
-    def _say(self, message: Record) -> None:
-        self._output.write(json.dumps(message).encode() + b"\n")
-        self._output.flush()
+    def _say(self, message: Mapping[str, Any]) -> None:
+        with self._talking:
+            self._output.write(encode(message))
+            self._output.flush()
 
 
 def _listen(source: BinaryIO, lines: queue.SimpleQueue[bytes]) -> NoReturn:

@@ -71,9 +71,10 @@ class Wanted:
         if self.scheduler is not None and self.engine != "dask":
             raise UsageError("--scheduler", "means nothing without --engine dask")
 
-    def setup(self, jobs: int) -> Setup:
+    def setup(self, jobs: int, rows: Iterable[Job] = ()) -> Setup:
         """Return what goes for all rows."""
         from mmalign_cli.batch.slot import Setup
+        from mmalign_cli.streams.registry import is_named_as_sound
 
         return Setup(
             folder=None if self.output is None else os.path.abspath(self.output),
@@ -84,6 +85,7 @@ class Wanted:
             threads=self.threads,
             with_path=not self.no_path,
             tolerance_s=self.tolerance if self.audit else None,
+            with_sounds=any(is_named_as_sound(spec.path) for row in rows for spec in row.specs),
         )
 
     def warn(self, lines: Iterable[str]) -> None:
@@ -240,7 +242,7 @@ def _results(checked: Checked, wanted: Wanted) -> Iterator[list[Record]]:
         click.echo(f"mmalign: {FIRST_RUN}", err=True)
     tally = Tally(len(checked.jobs) + len(checked.missing))
     with _engine(wanted) as engine, progress(tally, wanted.quiet):
-        setup = wanted.setup(engine.workers)
+        setup = wanted.setup(engine.workers, checked.jobs)
         absent = [
             failure(job, setup.how(), e.exit_code, e.subject, e.what, e.hint)
             for job, e in checked.missing

@@ -7,12 +7,13 @@ there is nothing to be found: in the query reversed, and in its stretches shuffl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mmalign_cli.model import Float64Array
+from mmalign_cli.model import Float64Array, IntArray
 
 STRETCHES = 8
 _TIMES_CHANCE = 1.3
@@ -26,12 +27,41 @@ def reversed_null(query: Float64Array) -> Float64Array:
 
 def shuffled_null(query: Float64Array, seed: int) -> Float64Array:
     """Return eight stretches of a query (m, d) in an order in which none follows its own."""
-    parts = np.array_split(query, min(STRETCHES, len(query)))
+    return np.asarray(query[shuffled_orders(len(query), [seed])[0]])
+
+
+def shuffled_orders(frames: int, seeds: Sequence[int]) -> IntArray:
+    """Return eight stretches of frames in orders in which none follows its own.
+
+    Parameters
+    ----------
+    frames : int
+    seeds : sequence of int
+        One an order.
+
+    Returns
+    -------
+    ndarray, shape (n_seeds, frames)
+        The frame that stands at each place.
+    """
+    parts = min(STRETCHES, frames)
+    orders = np.array([_order_of(parts, seed) for seed in seeds])
+    lengths = np.full(parts, frames // parts)
+    lengths[: frames % parts] += 1
+    taken = lengths[orders]
+    shifts = (np.cumsum(lengths) - lengths)[orders] - (np.cumsum(taken, axis=1) - taken)
+    moved = np.repeat(shifts.ravel(), taken.ravel()).reshape(len(seeds), frames)
+    return np.asarray(moved + np.arange(frames))
+
+
+@functools.lru_cache(maxsize=4096)
+def _order_of(parts: int, seed: int) -> tuple[int, ...]:
+    """Return parts in an order in which none follows its own."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(parts))
-    while len(parts) > 3 and (np.diff(order) == 1).any():
-        order = rng.permutation(len(parts))
-    return np.concatenate([parts[k] for k in order])
+    order = rng.permutation(parts)
+    while parts > 3 and (np.diff(order) == 1).any():
+        order = rng.permutation(parts)
+    return tuple(order.tolist())
 
 
 def judge(

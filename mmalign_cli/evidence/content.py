@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mmalign_cli.align.dtw import Warp, distance, local_costs
+from mmalign_cli.align.dtw import Warp
 from mmalign_cli.align.metrics import METRICS
-from mmalign_cli.evidence.confidence import reversed_null, shuffled_null
+from mmalign_cli.align.reordered import distances_of_orders, nearest_costs
+from mmalign_cli.evidence.confidence import shuffled_orders
 from mmalign_cli.evidence.efforts import Effort
 from mmalign_cli.model import Float64Array, FloatArray
 
@@ -92,11 +93,10 @@ def _beside_chance(
     x: Float64Array, y: Float64Array, metric: str, effort: Effort, seed: int
 ) -> tuple[Mapping[str, float], float]:
     """Return the cost of coarse streams over that of nulls, and the p-value."""
-    cost = distance(x, y, metric=metric)
-    against = [distance(x, reversed_null(y), metric=metric)]
-    against += [
-        distance(x, shuffled_null(y, seed + k), metric=metric) for k in range(effort.shuffles)
-    ]
+    forward = np.arange(len(y))
+    shuffled = shuffled_orders(len(y), range(seed, seed + effort.shuffles))
+    orders = np.vstack([forward, forward[::-1], shuffled])
+    cost, *against = distances_of_orders(x, y, orders, metric).tolist()
     nulls = {"reversed": _ratio(cost, against[0]), "shuffled": _ratio(cost, min(against[1:]))}
     return nulls, (1 + sum(null <= cost for null in against)) / (1 + len(against))
 
@@ -104,15 +104,24 @@ def _beside_chance(
 def _best_fit(x: FloatArray, y: FloatArray, metric: str, seed: int) -> float:
     """Return the mean cost of a frame and the one of the other stream that fits it best."""
     rng = np.random.default_rng(seed)
-    means = []
-    for some, others in ((x, y), (y, x)):
-        most = int(np.clip(_VALUES / others.size, _LEAST_DRAWN, _MOST_DRAWN))
-        drawn = some
-        if len(some) > most:
-            drawn = some[np.sort(rng.choice(len(some), most, replace=False))]
-        best = np.full(len(drawn), np.inf)
-        for first in range(0, len(others), _FRAMES_AT_ONCE):
-            costs = local_costs(drawn, others[first : first + _FRAMES_AT_ONCE], metric)
-            np.minimum(best, costs.min(axis=1), out=best)
-        means.append(float(best.mean()))
-    return sum(means) / 2
+    drawn_x, drawn_y = _drawn(x, y, rng), _drawn(y, x, rng)
+    if len(drawn_x) == len(x) <= _FRAMES_AT_ONCE and len(drawn_y) == len(y) <= _FRAMES_AT_ONCE:
+        both = nearest_costs(x, y, metric)
+        return float(sum(best.mean() for best in both)) / 2
+    return (_mean_of_best(drawn_x, y, metric) + _mean_of_best(drawn_y, x, metric)) / 2
+
+
+def _drawn(frames: FloatArray, others: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Return as many frames, in their order, as can be compared with all others."""
+    most = int(np.clip(_VALUES / others.size, _LEAST_DRAWN, _MOST_DRAWN))
+    if len(frames) <= most:
+        return frames
+    return frames[np.sort(rng.choice(len(frames), most, replace=False))]
+
+
+def _mean_of_best(frames: FloatArray, others: FloatArray, metric: str) -> float:
+    best = np.full(len(frames), np.inf)
+    for first in range(0, len(others), _FRAMES_AT_ONCE):
+        costs = nearest_costs(frames, others[first : first + _FRAMES_AT_ONCE], metric)[0]
+        np.minimum(best, costs, out=best)
+    return float(best.mean())

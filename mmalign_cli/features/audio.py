@@ -6,6 +6,7 @@ result does not depend on the size of the chunks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -14,6 +15,8 @@ import numpy as np
 import scipy.fft
 from librosa.filters import chroma as chroma_filters
 from librosa.filters import mel as mel_filters
+from scipy.ndimage import convolve1d
+from scipy.signal import savgol_coeffs
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.features.computed import Computed
@@ -152,11 +155,18 @@ def _zero_padded(samples: FloatArray, first: int, last: int) -> Float64Array:
     return np.pad(inside.astype(np.float64), (before, last - first - before - len(inside)))
 
 
+@functools.lru_cache(maxsize=8)
+def _mel_bands(rate: float, n_fft: int) -> Float64Array:
+    """Return the weights of the bands, (N_BANDS, 1 + n_fft // 2)."""
+    found = mel_filters(sr=rate, n_fft=n_fft, n_mels=N_BANDS, fmin=LOWEST_HZ, dtype=np.float64)
+    return np.asarray(found)
+
+
 def _log_bands(stream: Stream, hop: Fraction) -> Float64Array:
     """Return log(1 + power / floor) of mel bands, (n_frames, N_BANDS)."""
     rate = float(_rate(stream))
     n_fft = 1 << (round(SPEECH_WINDOW_S * rate) - 1).bit_length()
-    mel = mel_filters(sr=rate, n_fft=n_fft, n_mels=N_BANDS, fmin=LOWEST_HZ, dtype=np.float64)
+    mel = _mel_bands(rate, n_fft)
     power = np.empty((1 + stream.n_frames // int(_rate(stream) * hop), N_BANDS))
     for frames, spectrum in _spectra(stream, hop, SPEECH_WINDOW_S, n_fft):
         power[frames] = (mel @ spectrum**2).T
@@ -203,15 +213,16 @@ def _rise(rows: Float64Array) -> Float64Array:
 def _with_slopes(block: Float64Array, hop: Fraction) -> FloatArray:
     """Return a block without its mean over time beside its slopes, each scaled as a whole.
 
-    The block itself is overwritten: column by column, slopes take no more memory.
+    The block itself is overwritten: slopes, `librosa.feature.delta` of each column but for the
+    time that it takes to find the same weights again and again, take no more memory.
     """
     block -= block.mean(axis=0)
     reach = max(1, round(SLOPE_S / float(hop)))
     n_frames, n_dims = block.shape
     both = np.empty((n_frames, 2 * n_dims), dtype=np.float32)
     _put_scaled(block, both[:, :n_dims])
-    for column in block.T:
-        column[:] = librosa.feature.delta(column, width=2 * reach + 1, mode="nearest")
+    weights = savgol_coeffs(2 * reach + 1, 1, deriv=1)
+    convolve1d(block, weights, axis=0, mode="nearest", output=block)
     _put_scaled(block, both[:, n_dims:])
     return both
 

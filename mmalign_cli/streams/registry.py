@@ -150,6 +150,7 @@ FORMATS: dict[str, Format] = {
     ),
     "vicon": Format("Vicon CSV", ("csv",), _S + "exports:read_vicon", opening=_VICON),
 }
+_SOUNDS = frozenset(e for f in FORMATS.values() if f.reader == _AUDIO for e in f.extensions)
 
 # Content that people do give, and that no reader here takes: named, so that the refusal helps.
 FOREIGN: tuple[tuple[str, Magic], ...] = (
@@ -174,6 +175,11 @@ _TEXT_FORMATS = ("csv", "tsv", "table")
 def supported() -> str:
     """Return the list of formats for a message."""
     return ", ".join(dict.fromkeys(f".{f.extensions[0]}" for f in FORMATS.values()))
+
+
+def is_named_as_sound(path: str) -> bool:
+    """Tell whether the name of a file ends as those of sounds do."""
+    return os.path.splitext(path)[1][1:].lower() in _SOUNDS
 
 
 def format_of(source: Source, options: Options) -> str:

@@ -6,9 +6,10 @@ import ctypes
 import errno
 import functools
 import hashlib
+import itertools
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -18,6 +19,8 @@ from mmalign_cli.runtime import WRITTEN, signals_held
 
 _PREFIX, _SUFFIX = ".mmalign-", ".tmp"
 _MANY = 4
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_WORD, _NUMBERS = secrets.token_hex(4), itertools.count()
 _LEFT_OVER = re.compile(r"\.mmalign-(\d{1,9})-(?:([0-9a-f]{8})-)?\w+\.tmp")
 
 
@@ -103,7 +106,7 @@ class Outputs:
     def __init__(self, force: bool, together: bool = False) -> None:
         self._force = force
         self._together = together
-        self._tidied: set[str] = set()
+        self._folders: dict[str, str] = {}  # as named: as it really is, its left-overs removed
         self._pending: list[tuple[str, str, str]] = []  # path as named, temporary, target
 
     def __enter__(self) -> Outputs:
@@ -111,11 +114,13 @@ class Outputs:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         with signals_held():
+            left = self._pending
             try:
                 if kind is None:
                     self._publish_all()
+                    left = [] if self._force else left  # renamed, where they were not linked
             finally:
-                for _, temporary, _ in self._pending:
+                for _, temporary, _ in left:
                     with suppress(OSError):
                         os.unlink(temporary)
 
@@ -149,20 +154,25 @@ class Outputs:
         OutputError
             If it cannot be written; an old file of that name is then whole.
         """
-        target = os.path.realpath(path) if self._force else path
         with _told_as_output_error(path):
-            folder = os.path.dirname(target) or "."
-            if folder not in self._tidied:
-                remove_left_overs(folder)
-                self._tidied.add(folder)
-            with signals_held():  # a file that is made is known
-                handle, temporary = tempfile.mkstemp(_SUFFIX, _prefix(), folder)
-                self._pending.append((path, temporary, target))
+            target = self._target(path)
+            temporary = os.path.join(os.path.dirname(target), _temporary_name())
+            self._pending.append((path, temporary, target))  # before there is one: none is left
+            handle = os.open(temporary, _NEW, 0o666)
             with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 if not self._together:
                     os.fsync(file.fileno())
+
+    def _target(self, path: str) -> str:
+        """Return the file that is to be written: with `force` what a symbolic link leads to."""
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder) if self._force else folder
+            remove_left_overs(self._folders[folder] or ".")
+        target = os.path.join(self._folders[folder], name)
+        return os.path.realpath(target) if self._force and os.path.islink(target) else target
 
     def make_folder(self, path: str) -> None:
         """Make a folder that is missing; it stays, whatever happens."""
@@ -170,9 +180,9 @@ class Outputs:
             os.makedirs(path, exist_ok=True)
 
 
-def _prefix() -> str:
-    """Return how the name of a temporary file of this process begins."""
-    return f"{_PREFIX}{os.getpid()}-{_process_space()}-"
+def _temporary_name() -> str:
+    """Return the name of a temporary file of this process that no other has."""
+    return f"{_PREFIX}{os.getpid()}-{_process_space()}-{_WORD}_{next(_NUMBERS)}{_SUFFIX}"
 
 
 @functools.cache
@@ -219,7 +229,6 @@ def _told_as_output_error(path: str) -> Iterator[None]:
 
 def _publish(temporary: str, target: str, force: bool) -> None:
     """Move a finished file to its place; FileExistsError if one is there, without `force`."""
-    os.chmod(temporary, 0o666 & ~_umask())
     if force:
         os.replace(temporary, target)
     else:
@@ -235,12 +244,6 @@ def _link(temporary: str, target: str) -> None:
         if os.path.lexists(target):  # a file system without hard links
             raise FileExistsError(target) from None
         os.rename(temporary, target)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _synchronise(files: Sequence[str]) -> None:

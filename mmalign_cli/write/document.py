@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import resources
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
+import orjson
 
 from mmalign_cli import __version__
 from mmalign_cli.errors import InputError
@@ -96,15 +98,15 @@ def _match(match: Match) -> dict[str, Any]:
 
 def to_line(document: Mapping[str, Any]) -> str:
     """Return a document as one line of JSON."""
-    return "".join(_pieces(document, (",", ":")))
+    return "".join(_pieces(document))
 
 
 def text_pieces(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield a document as JSON with a line for each of its fields, some thousand rows a piece."""
     before = "{"
     for key, value in document.items():
-        yield f"{before}\n  {json.dumps(key)}: "
-        yield from _pieces(value, (", ", ": "))
+        yield f"{before}\n  {_json(key)}: "
+        yield from _pieces(value)
         before = ","
     yield "\n}\n"
 
@@ -115,54 +117,90 @@ def write_document(outputs: Outputs, target: str, document: Mapping[str, Any]) -
         file.writelines(piece.encode() for piece in text_pieces(document))
 
 
-def _pieces(value: Any, separators: tuple[str, str]) -> Iterator[str]:
-    """Yield the JSON of a value: an array of many rows never is a list of lists as a whole."""
+def _pieces(value: Any) -> Iterator[str]:
+    """Yield the JSON of a value: an array of many rows never is one text as a whole."""
     try:
-        yield json.dumps(value, allow_nan=False, separators=separators, default=_short)
+        yield _json(value)
     except _LongError:
-        yield from _parts(value, separators)
+        yield from _parts(value)
+
+
+def _parts(value: Any) -> Iterator[str]:
+    """Yield the JSON of a value that is or holds an array of many rows."""
+    if isinstance(value, np.ndarray):
+        firsts = range(0, len(value), _ROWS_A_PIECE)
+        parts = ([_json(value[k : k + _ROWS_A_PIECE])[1:-1]] for k in firsts)
+        yield from _joined("[", parts, "]")
+    elif isinstance(value, Mapping):
+        pairs = (chain([f"{_json(key)}:"], _pieces(item)) for key, item in value.items())
+        yield from _joined("{", pairs, "}")
+    else:
+        yield from _joined("[", map(_pieces, value), "]")
+
+
+def _joined(first: str, parts: Iterable[Iterable[str]], last: str) -> Iterator[str]:
+    """Yield the pieces of parts with commas between the parts."""
+    before = first
+    for part in parts:
+        yield before
+        yield from part
+        before = ","
+    yield last
 
 
 class _LongError(Exception):
     """A value holds an array of many rows."""
 
 
+def _json(value: Any) -> str:
+    """Return the JSON of a value without long arrays, in ASCII.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    try:
+        data = orjson.dumps(value, default=_short)
+    except TypeError as error:
+        if isinstance(error.__cause__, _LongError):
+            raise error.__cause__ from None
+        return _plain_json(value)  # half a character in a file name, more than 64 bits of a number
+    if b"null" in data:  # or is it a number that orjson has no other word for?
+        _require_finite(value)
+    return data.decode() if data.isascii() else _plain_json(value)
+
+
 def _short(value: Any) -> Any:
-    """Return an array of few rows as lists."""
+    """Return an array of few rows as its JSON."""
+    if isinstance(value, float):  # of numpy's own
+        return float(value)
     if not isinstance(value, np.ndarray):
         raise TypeError(f"a {type(value).__name__} in a document")
     if len(value) > _ROWS_A_PIECE:
         raise _LongError
-    return value.tolist()
+    return orjson.Fragment(
+        orjson.dumps(np.ascontiguousarray(value), option=orjson.OPT_SERIALIZE_NUMPY)
+    )
 
 
-def _parts(value: Any, separators: tuple[str, str]) -> Iterator[str]:
-    """Yield the JSON of a value that holds an array of many rows somewhere."""
-    if isinstance(value, np.ndarray):
-        yield from _rows(value, separators)
-    elif isinstance(value, Mapping) and value:
-        before = "{"
-        for key, item in value.items():
-            yield f"{before}{json.dumps(key)}{separators[1]}"
-            yield from _pieces(item, separators)
-            before = separators[0]
-        yield "}"
-    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
-        before = "["
+def _plain_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=np.ndarray.tolist)
+
+
+def _require_finite(value: Any) -> None:
+    """Refuse a value that holds a number which is not finite: JSON has none."""
+    if isinstance(value, dict):
+        for item in value.values():
+            _require_finite(item)
+    elif isinstance(value, list | tuple):
         for item in value:
-            yield before
-            yield from _pieces(item, separators)
-            before = separators[0]
-        yield "]"
-
-
-def _rows(array: Array, separators: tuple[str, str]) -> Iterator[str]:
-    before = "["
-    for first in range(0, len(array), _ROWS_A_PIECE):
-        rows = array[first : first + _ROWS_A_PIECE].tolist()
-        yield before + json.dumps(rows, allow_nan=False, separators=separators)[1:-1]
-        before = separators[0]
-    yield "]" if len(array) else "[]"
+            _require_finite(item)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a number in a document is not finite")
+    elif isinstance(value, np.ndarray) and not np.isfinite(value).all():
+        raise ValueError("an array in a document is not finite")
 
 
 def read_document(path: str) -> Alignment:
