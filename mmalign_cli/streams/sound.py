@@ -11,6 +11,7 @@ import soundfile
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array
+from mmalign_cli.runtime import libraries_hushed
 from mmalign_cli.streams.audio import cut_short
 from mmalign_cli.streams.source import reason_of
 
@@ -70,7 +71,8 @@ class Sound:
             kept = self._held[:, first - self._begin :]
         else:
             kept, held_to = self._held[:, :0], first
-            self._file.seek(first)
+            with libraries_hushed():
+                self._file.seek(first)
         if last > held_to:
             kept = np.concatenate([kept, self._decode(held_to, last - held_to)], axis=1)
         self._held, self._begin = kept, first
@@ -78,7 +80,10 @@ class Sound:
     def _decode(self, at: int, count: int) -> Float64Array:
         whole = self.subtype in PCM_BITS
         try:
-            block = self._file.read(count, dtype="int32" if whole else "float64", always_2d=True)
+            with libraries_hushed():
+                block = self._file.read(
+                    count, dtype="int32" if whole else "float64", always_2d=True
+                )
         except (soundfile.SoundFileError, RuntimeError) as error:
             what = f"cannot be decoded at {at / self.rate:.2f} s: {_reason(error)}"
             raise InputError(self.path, what) from None
@@ -107,7 +112,8 @@ def open_sound(path: str, *, allow_truncated: bool = False) -> Iterator[Sound]:
         short = cut_short(raw)  # unbuffered: libsndfile reads on from where the descriptor is
         raw.seek(0)
         try:
-            file = soundfile.SoundFile(raw.fileno(), closefd=False)
+            with libraries_hushed():
+                file = soundfile.SoundFile(raw.fileno(), closefd=False)
         except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
             raise InputError(path, f"cannot be decoded: {_reason(error)}") from None
         with file:

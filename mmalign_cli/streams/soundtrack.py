@@ -13,7 +13,7 @@ import numpy as np
 from mmalign_cli.errors import InputError, LimitError
 from mmalign_cli.model import FloatArray
 from mmalign_cli.runtime import format_size
-from mmalign_cli.streams.audio import SLACK, collect, require_finite
+from mmalign_cli.streams.audio import SLACK, collect, mixed, require_finite
 from mmalign_cli.streams.container import Media
 from mmalign_cli.streams.content import Content
 
@@ -151,8 +151,9 @@ def _mono(frame: Any, channel: int | None) -> FloatArray:
     if scale is not None:
         silent = scale if samples.dtype.kind == "u" else 0
         samples = (samples.astype(np.float64) - silent) / scale
-    samples = samples.astype(np.float32)
-    mono = samples.mean(axis=0) if channel is None else samples[channel]
+    with np.errstate(over="ignore"):  # what is beyond float32 is refused as not finite
+        samples = samples.astype(np.float32)
+    mono = mixed(samples, axis=0) if channel is None else samples[channel]
     return np.ascontiguousarray(mono)
 
 
