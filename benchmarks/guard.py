@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -120,7 +121,10 @@ def _work(connection: Connection, trial: Trial, first: int, end: int, until: flo
             break
         before = _memory("VmRSS", reset=True)
         began = time.monotonic()
-        result = trial(k)
+        try:
+            result = trial(k)
+        except Exception:  # noqa: BLE001 -- a fault of the trial itself
+            result = f"FAULT in the trial: {traceback.format_exc()[-600:]}"
         seconds = time.monotonic() - began
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

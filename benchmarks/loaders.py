@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import seeds
+import soundfile
 from mutations import Mutation, Rng, mutate, mutate_arrays, mutate_json, mutate_text
 
 from mmalign_cli.commands.main import _run
@@ -21,6 +22,8 @@ from mmalign_cli.errors import UsageError
 from mmalign_cli.streams.spec import KEYS, parse_spec, unique_names
 
 _EXPECTED = (0, 2, 3, 4, 5)
+_CARRIED = ("x.srt", "x.csv", "x.csv --rate 10", "x.npy --rate 10", "x.txt", "x.wav")
+"""What a damaged document is to carry, and how."""
 _PIECES = (
     *(f",{key}=" for key in KEYS), *KEYS, ",", "=", "+", "*", "-", ".", "/", "\\", " ", "\n", "\0",
     "a.csv", "é", "\ud800", "\x1b[31m", "1e999", "nan", "-1", "0", "1/0", "3/7", "9" * 400, "true",
@@ -39,14 +42,14 @@ class Loading:
     change : Mutation
         How, for a name that `changes` does not have.
     command : callable
-        From the path of a damaged input to the arguments.
+        From the path of a damaged input, and a number, to the arguments.
     folder : Path
         Where they are.
     """
 
     wholes: Sequence[tuple[str, bytes]]
     change: Mutation
-    command: Callable[[Path], list[str]]
+    command: Callable[[Path, int], list[str]]
     folder: Path
 
     def data(self, k: int) -> bytes:
@@ -59,7 +62,7 @@ class Loading:
         """Run the command on the k-th damaged input; return how it ended."""
         path = self.folder / self.wholes[k % len(self.wholes)][0]
         path.write_bytes(self.data(k))
-        return ending([str(a) for a in self.command(path)])
+        return ending([str(a) for a in self.command(path, k)])
 
 
 def ending(arguments: list[str]) -> str:
@@ -127,20 +130,23 @@ def _inputs(folder: Path) -> None:
         np.savetxt(folder / f"{name}.csv", rows, delimiter=",", header="time,x,y,z", comments="")
     (folder / "truth.csv").write_text("a,b\n0,0\n1.5,1.7\n2.9,3.4\n")
     (folder / "takes.csv").write_text("id,one,two\n1,a.csv,b.csv\n2,b.csv,a.csv\n")
-    (folder / "x.srt").write_text(seeds.SRT)
+    for name, text in seeds.LABELS.items():
+        (folder / f"x.{name}").write_text(text)
+    np.save(folder / "x.npy", np.ones((30, 2)))
+    soundfile.write(folder / "x.wav", np.zeros(800), 400)
     for method in ("dtw", "ctw", "gtw"):
         _mmalign(folder, method, "a.csv", "b.csv", "-o", f"{method}.json")
     _mmalign(folder, "dtw", "a.csv", "b.csv", "--subsequence", "--top", "2", "-o", "top.json")
     _mmalign(folder, "ctw", "--takes", "takes.csv", "-o", "takes", "--save-model", "model.npz")
 
 
-def _documents(command: Callable[[Path, Path], list[str]]) -> Callable[[Path], Loading]:
+def _documents(command: Callable[[Path, Path, int], list[str]]) -> Callable[[Path], Loading]:
     def make(folder: Path) -> Loading:
         _inputs(folder)
         os.chdir(folder)  # where documents find their streams
         names = ("dtw.json", "ctw.json", "gtw.json", "top.json")
         wholes = [(name, (folder / name).read_bytes()) for name in names]
-        return Loading(wholes, mutate_json, lambda path: command(folder, path), folder)
+        return Loading(wholes, mutate_json, lambda path, k: command(folder, path, k), folder)
 
     return make
 
@@ -150,7 +156,7 @@ def _answers(folder: Path) -> Loading:
     names = ("truth.csv", "dtw.json")
     wholes = [(f"damaged_{name}", (folder / name).read_bytes()) for name in names]
     return Loading(
-        wholes, mutate_text, lambda path: ["evaluate", f"{folder}/ctw.json", str(path)], folder
+        wholes, mutate_text, lambda path, k: ["evaluate", f"{folder}/ctw.json", str(path)], folder
     )
 
 
@@ -159,7 +165,7 @@ def _models(folder: Path) -> Loading:
     os.chdir(folder)
     command = ["ctw", "--takes", "takes.csv", "-o", "again", "--force", "--model"]
     wholes = [("damaged.npz", (folder / "model.npz").read_bytes())]
-    return Loading(wholes, mutate_arrays, lambda path: [*command, str(path)], folder)
+    return Loading(wholes, mutate_arrays, lambda path, k: [*command, str(path)], folder)
 
 
 def _carried(folder: Path) -> Loading:
@@ -169,7 +175,7 @@ def _carried(folder: Path) -> Loading:
     wholes = [(f"damaged.{ending}", text.encode()) for ending, text in seeds.LABELS.items()]
     wholes += [(f"damaged.{e}", (folder / f"seed0.{e}").read_bytes()) for e in ("npy", "npz")]
 
-    def command(path: Path) -> list[str]:
+    def command(path: Path, k: int) -> list[str]:
         to = folder / f"carried{path.suffix}"
         arguments = ["apply", str(folder / "dtw.json"), str(path), "-o", str(to), "--force"]
         return [*arguments, "--from", "b", "--json"]
@@ -177,18 +183,19 @@ def _carried(folder: Path) -> Loading:
     return Loading(wholes, mutate_text, command, folder)
 
 
-def _applied(folder: Path, path: Path) -> list[str]:
-    arguments = ["apply", str(path), str(folder / "x.srt"), "-o", str(folder / "y.srt"), "--force"]
-    return [*arguments, "--from", "b"]
+def _applied(folder: Path, path: Path, k: int) -> list[str]:
+    name, *more = _CARRIED[k // 4 % len(_CARRIED)].split()
+    to = folder / f"carried{Path(name).suffix}"
+    return ["apply", str(path), f"{folder}/{name}", "-o", str(to), "--force", "--from", "b", *more]
 
 
 LOADERS: dict[str, Callable[[Path], Loading | Arguments]] = {
     "grammar": lambda folder: Arguments(),
-    "info": _documents(lambda folder, path: ["info", str(path), "--json"]),
+    "info": _documents(lambda folder, path, k: ["info", str(path), "--json"]),
     "apply": _documents(_applied),
-    "evaluate": _documents(lambda f, path: ["evaluate", str(path), f"{f}/truth.csv", "--json"]),
+    "evaluate": _documents(lambda f, path, k: ["evaluate", str(path), f"{f}/truth.csv", "--json"]),
     "answer": _answers,
-    "plot": _documents(lambda f, path: ["plot", str(path), "-o", f"{f}/y.png", "--force"]),
+    "plot": _documents(lambda f, path, k: ["plot", str(path), "-o", f"{f}/y.png", "--force"]),
     "model": _models,
     "carry": _carried,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import io
 import json
@@ -154,11 +155,11 @@ def mutate_json(data: bytes, rng: Rng, others: Sequence[bytes] = ()) -> bytes:
         holder, key = places[int(rng.integers(0, len(places)))]
         how = rng.random()
         if how < 0.75:
-            holder[key] = _ODD[int(rng.integers(0, len(_ODD)))]
+            holder[key] = copy.deepcopy(_ODD[int(rng.integers(0, len(_ODD)))])
         elif how < 0.9:
             del holder[key]
         elif isinstance(holder, list):
-            holder.insert(key, holder[key])
+            holder.insert(key, copy.deepcopy(holder[key]))
     return json.dumps(value).encode("utf-8", "surrogatepass")
 
 

@@ -189,7 +189,7 @@ def _carry_text(
     spans = _spans(source.path, text, settings)
     if not spans:
         raise InputError(source.path, "holds no times")
-    moved, n_held = retimed(text, spans, time_map)
+    moved, n_held = retimed(text, spans, time_map, source.path)
     _write(output, mark + moved.encode(encoding), force)
     what = f"{source.path}: {n_held} times lie before 0 s of {time_map.to}, and were set to 0"
     return Carried("times", len(spans), (what,) if n_held else ())

@@ -26,6 +26,7 @@ _CONTAINERS = {
 }
 _FALLBACKS = ("PCM_24", "PCM_16", "VORBIS")
 _LOSSY_TO = "PCM_16"  # what a decoder of ogg or mp3 gives holds no more
+_LONGEST_S = 30 * 86400.0  # of silence before a recording, and of what becomes of it
 _WAV_BYTES = 0xF0000000  # more does not fit in a WAV
 
 
@@ -126,6 +127,7 @@ def write_resynced(
     backward = time_map.inverse()
     with open_sound(source, allow_truncated=allow_truncated) as sound, Outputs(force) as outputs:
         end_s = float(time_map(sound.n_samples / sound.rate))
+        _require_near(source, float(time_map(0.0)) - start_s, end_s, time_map.to)
         length = round((end_s - start_s) * sound.rate) if n_samples is None else n_samples
         if length <= 0:
             what = f"ends at {end_s:g} s of {time_map.to}: nothing of it is left"
@@ -140,6 +142,13 @@ def write_resynced(
                     progress("sound", writer.n_written, length)
     lost_s = max(0.0, float(backward(start_s)))
     return Written(length, sound.rate, subtype, stretch, writer.n_clipped, lost_s)
+
+
+def _require_near(source: str, begin_s: float, end_s: float, clock: str) -> None:
+    """Refuse to write days of silence: clocks that count from 1970 are met in logs."""
+    if not max(begin_s, end_s - begin_s) < _LONGEST_S:
+        what = f"would begin at {begin_s:.6g} s of {clock} and end at {end_s:.6g} s"
+        raise InputError(source, what, "align streams whose times start near 0 s")
 
 
 def _stored_as(sound: Sound, ending: str, length: int) -> tuple[str, str]:
