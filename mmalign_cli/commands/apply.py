@@ -21,6 +21,8 @@ _UNITS = {
     "interpolated": "frames, interpolated",
     "resampled": "samples, resampled",
     "stretched": "samples, stretched",
+    "shown": "pictures, shown at their new times",
+    "encoded": "samples, encoded",
 }
 """What was counted, by what was done."""
 
@@ -51,7 +53,7 @@ _UNITS = {
 def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Carry FILE, that is on the clock of one stream of ALIGNMENT, to the clock of another.
 
-    Sound (wav, flac, ogg), tables with columns of times (csv, tsv), arrays (npy, npz), labels and
+    Sound (wav, flac, ogg), video (its sound alone, or mp4, mov, mkv, webm, m4a), tables with columns of times (csv, tsv), arrays (npy, npz), labels and
     subtitles (srt, vtt, ass, TextGrid, eaf, Audacity's txt). In files of text nothing but the
     times changes. Several ALIGNMENTs are gone through one after the other.
     """
@@ -68,7 +70,7 @@ def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
         rate=options["rate"],
         nearest=options["nearest"],
     )
-    if request.file is not None and kind_of(request.file) == "sound":
+    if request.file is not None and kind_of(request.file) in ("sound", "media"):
         run.note_first_run()
     with run.progress() as progress:
         time_map, done = apply_all(request, settings, force=run.force, progress=progress)

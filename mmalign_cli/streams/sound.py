@@ -13,6 +13,8 @@ from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array
 from mmalign_cli.runtime import libraries_hushed
 from mmalign_cli.streams.audio import cut_short
+from mmalign_cli.streams.reel import open_reel
+from mmalign_cli.streams.registry import is_container
 from mmalign_cli.streams.source import reason_of
 
 PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -32,6 +34,8 @@ class Sound:
         Its size.
     container, subtype : str
         libsndfile's names of them.
+    warnings : list of str
+        What was found on the way.
     """
 
     def __init__(self, path: str, file: Any) -> None:
@@ -41,6 +45,7 @@ class Sound:
         self.n_channels: int = file.channels
         self.container: str = file.format
         self.subtype: str = file.subtype
+        self.warnings: list[str] = getattr(file, "warnings", [])
         self._file = file
         self._held = np.zeros((file.channels, 0))
         self._begin = 0  # of what is held
@@ -96,7 +101,7 @@ class Sound:
 
 @contextmanager
 def open_sound(path: str, *, allow_truncated: bool = False) -> Iterator[Sound]:
-    """Open a recording.
+    """Open a recording: a sound file, or the first track of sound of a container.
 
     Raises
     ------
@@ -104,6 +109,10 @@ def open_sound(path: str, *, allow_truncated: bool = False) -> Iterator[Sound]:
         If it cannot be opened or decoded, holds nothing, or ends before its header says, unless
         that is allowed.
     """
+    if is_container(path):
+        with open_reel(path, allow_truncated=allow_truncated) as reel:
+            yield Sound(path, reel)
+        return
     try:
         raw = open(path, "rb", buffering=0)  # noqa: SIM115 -- the block below closes it
     except (OSError, ValueError) as error:

@@ -48,6 +48,8 @@ class Written:
         Values beyond full scale, that were cut off.
     lost_s : float
         Seconds of the recording that lie before the output's first sample.
+    warnings : tuple of str
+        What was found in the recording.
     """
 
     n_samples: int
@@ -56,6 +58,12 @@ class Written:
     stretched: bool
     n_clipped: int
     lost_s: float
+    warnings: tuple[str, ...] = ()
+
+
+def is_sound_ending(path: str) -> bool:
+    """Tell whether a file's name is that of a sound file that is written here."""
+    return os.path.splitext(path)[1].lower() in _CONTAINERS
 
 
 def sound_ending(path: str) -> str:
@@ -66,11 +74,10 @@ def sound_ending(path: str) -> str:
     UsageError
         If no sound is written under such a name.
     """
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in _CONTAINERS:
+    if not is_sound_ending(path):
         hint = "sound is written as " + ", ".join(_CONTAINERS)
         raise UsageError(path, "names no kind of sound file that is written here", hint)
-    return ending
+    return os.path.splitext(path)[1].lower()
 
 
 def write_resynced(
@@ -141,7 +148,8 @@ def write_resynced(
                     writer.write(block)
                     progress("sound", writer.n_written, length)
     lost_s = max(0.0, float(backward(start_s)))
-    return Written(length, sound.rate, subtype, stretch, writer.n_clipped, lost_s)
+    found = (*sound.warnings,)
+    return Written(length, sound.rate, subtype, stretch, writer.n_clipped, lost_s, found)
 
 
 def _require_near(source: str, begin_s: float, end_s: float, clock: str) -> None:
