@@ -24,6 +24,7 @@ from mmalign_cli.errors import LimitError, UsageError
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 _SHARE_TO_USE = 0.8
+_MOST_BYTES = 1e300
 
 WRITTEN: list[str] = []
 """The files that this command has put in their places so far."""
@@ -62,6 +63,7 @@ def parse_size(text: str) -> int:
 
 def format_size(n_bytes: float) -> str:
     """Return bytes for people: ``1.5 GB``."""
+    n_bytes = min(n_bytes, _MOST_BYTES)  # a header may promise more than a float can be
     for unit in ("B", "kB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.3g} {unit}"

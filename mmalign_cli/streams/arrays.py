@@ -31,6 +31,8 @@ from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 
+_LAST_CHARACTER = 0x10FFFF
+
 
 @dataclass(frozen=True)
 class Header:
@@ -134,7 +136,16 @@ def _read_data(file: IO[bytes], header: Header, subject: str) -> Array:
         what = f"truncated: header promises {header.n_bytes} bytes, found {len(data)}"
         raise InputError(subject, what)
     flat = np.frombuffer(data, dtype=header.dtype)
+    if header.dtype.kind == "U":
+        _require_unicode(data, header.dtype, subject)
     return flat.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _require_unicode(data: bytes, dtype: np.dtype[Any], subject: str) -> None:
+    """Refuse text that holds numbers no character has: to look at it would end in a SystemError."""
+    codes = np.frombuffer(data, dtype=f"{dtype.byteorder}u4")
+    if codes.size and codes.max() > _LAST_CHARACTER:
+        raise InputError(subject, "damaged: text with characters that there are not")
 
 
 def read_npz(source: Source, options: Options, decode_rate: Fraction | None) -> Content:

@@ -142,7 +142,8 @@ def _array_columns(
 def _as_float(values: FloatArray, content: Content) -> FloatArray:
     """Return native float: float32 for pictures, float64 for everything else."""
     kind = np.float32 if content.kind == "images" else np.float64
-    return np.ascontiguousarray(values, dtype=kind)
+    with np.errstate(invalid="ignore", over="ignore"):  # a NaN that signals; beyond float64
+        return np.ascontiguousarray(values, dtype=kind)
 
 
 def _clock(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,13 +16,14 @@ import numpy as np
 from mmalign_cli.errors import InputError, OutputError, UsageError
 from mmalign_cli.model import TimeMap
 from mmalign_cli.runtime import Progress, prepare_kernels
-from mmalign_cli.streams.container import Media, decoding_faults, open_media, reason
+from mmalign_cli.streams.container import Media, decoding_faults, end_of, open_media, reason
 from mmalign_cli.streams.sound import Sound, open_sound
 from mmalign_cli.streams.source import open_source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES, Options
 from mmalign_cli.write.atomic import Outputs, check_outputs
 from mmalign_cli.write.pieces import is_warp
 from mmalign_cli.write.render import rendered
+from mmalign_cli.write.sound import require_near
 
 _TICKS = 90_000  # a second, of packets in our hands
 
@@ -133,6 +135,9 @@ def write_retimed(
             for _, packet in packets:
                 with _told(output):
                     out.mux(packet)
+            if work.ends_s <= 0:
+                what = f"ends at {work.ends_s:g} s of {time_map.to}: nothing of it is left"
+                raise InputError(source, what)
     warnings = [*work.warnings, *(sound.warnings if sound is not None else ())]
     return Retimed(work.n_pictures, work.n_samples, tuple(dict.fromkeys(warnings)))
 
@@ -169,6 +174,8 @@ class _Work:
     ----------
     n_pictures, n_samples : int
         As of `Retimed`, so far.
+    ends_s : float
+        Where its pictures and its sound end on the other clock.
     warnings : list of str
         What was left out.
     """
@@ -176,6 +183,7 @@ class _Work:
     def __init__(self, media: Media, output: str, time_map: TimeMap, muxer: _Muxer) -> None:
         self._media, self._output, self._map, self._muxer = media, output, time_map, muxer
         self.n_pictures = self.n_samples = 0
+        self.ends_s = -math.inf
         self.warnings: list[str] = media.warnings
         extra = [s for s in media.container.streams if s.type not in ("audio", "video")]
         extra += [*media.tracks("audio")[1:], *media.tracks("video")[1:]]
@@ -205,14 +213,17 @@ class _Work:
         return self._retimed(copy, self._shown(self._packets(tracks[0])))
 
     def _packets(self, track: Any) -> Iterator[Any]:
-        for packet in self._media.container.demux(track):
-            if packet.size == 0:
-                continue  # the end
+        reached = Fraction(0)
+        for packet in self._media.container.demux():
+            reached = max(reached, end_of(packet))
+            if packet.stream is not track or packet.size == 0:
+                continue  # of size 0 is what marks the end
             if packet.pts is None:
                 path = self._media.source.path
                 hint = "ffmpeg -fflags +genpts -i FILE -c copy new.mkv may find them"
                 raise InputError(path, "a picture has no time", hint)
             yield packet
+        self._media.require_length(reached)
 
     def _shown(self, packets: Iterator[Any]) -> Iterator[Any]:
         """Leave out what is decoded for nothing: the pictures before those shown at second 0."""
@@ -231,7 +242,8 @@ class _Work:
             else:
                 held = [packet] if packet.is_keyframe else [*held, packet]
         if held and self._muxer.shows_from_zero:
-            yield from self._from_zero(held)
+            ends = max(self._seconds(p.pts + (p.duration or 0), p) for p in held)
+            yield from held if ends <= 0 else self._from_zero(held)
 
     def _from_zero(self, held: list[Any]) -> list[Any]:
         """Let the picture that is seen at second 0 begin there: players start with a whole one."""
@@ -260,7 +272,7 @@ class _Work:
             packet.pts, packet.dts = max(shown, last), last
             packet.duration = max(ended - shown, 0)
             packet.stream = copy
-            self.n_pictures += 1
+            self.n_pictures, self.ends_s = self.n_pictures + 1, max(self.ends_s, ended / _TICKS)
             yield last / _TICKS, packet
 
     def sound(
@@ -277,8 +289,9 @@ class _Work:
     def _encoded(
         self, av: Any, coded: Any, layout: str, sound: Sound, keep_pitch: bool, progress: Progress
     ) -> Iterator[tuple[float, Any]]:
-        backward = self._map.inverse()
-        length = max(round(float(self._map(sound.n_samples / sound.rate)) * sound.rate), 0)
+        backward, ends_s = self._map.inverse(), float(self._map(sound.n_samples / sound.rate))
+        require_near(sound.path, float(self._map(0.0)), ends_s, self._map.to)
+        length, self.ends_s = max(round(ends_s * sound.rate), 0), max(self.ends_s, ends_s)
         stretch = keep_pitch and is_warp(backward)
         for block in rendered(sound, backward, 0.0, length, stretch):
             samples = np.ascontiguousarray(np.clip(block, -1, 1), dtype=np.float32)

@@ -134,7 +134,7 @@ def write_resynced(
     backward = time_map.inverse()
     with open_sound(source, allow_truncated=allow_truncated) as sound, Outputs(force) as outputs:
         end_s = float(time_map(sound.n_samples / sound.rate))
-        _require_near(source, float(time_map(0.0)) - start_s, end_s, time_map.to)
+        require_near(source, float(time_map(0.0)) - start_s, end_s, time_map.to)
         length = round((end_s - start_s) * sound.rate) if n_samples is None else n_samples
         if length <= 0:
             what = f"ends at {end_s:g} s of {time_map.to}: nothing of it is left"
@@ -152,8 +152,23 @@ def write_resynced(
     return Written(length, sound.rate, subtype, stretch, writer.n_clipped, lost_s, found)
 
 
-def _require_near(source: str, begin_s: float, end_s: float, clock: str) -> None:
-    """Refuse to write days of silence: clocks that count from 1970 are met in logs."""
+def require_near(source: str, begin_s: float, end_s: float, clock: str) -> None:
+    """Refuse to write days of silence: clocks that count from 1970 are met in logs.
+
+    Parameters
+    ----------
+    source : str
+        The recording, for the message.
+    begin_s, end_s : float
+        Where it begins and ends on the other clock, after the output's begin.
+    clock : str
+        The name of that clock.
+
+    Raises
+    ------
+    InputError
+        If it begins or ends a month later.
+    """
     if not max(begin_s, end_s - begin_s) < _LONGEST_S:
         what = f"would begin at {begin_s:.6g} s of {clock} and end at {end_s:.6g} s"
         raise InputError(source, what, "align streams whose times start near 0 s")
