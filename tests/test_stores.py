@@ -89,6 +89,27 @@ def test_texts_longer_than_the_file(run, folder):
     assert read("y.h5").columns == ()
 
 
+def test_texts_behind_a_block_of_the_users(folder):
+    with h5py.File("x.h5", "w", userblock_size=512) as file:
+        file["values"] = VALUES
+        file.create_dataset("columns", data=["hip", "", "große Zehe"], dtype=h5py.string_dtype())
+    assert read("x.h5").columns == ("hip", "", "große Zehe")
+
+
+def test_a_heap_of_texts_without_end(run, folder):
+    """An object of no length sends the library round for ever."""
+    with h5py.File("x.h5", "w") as file:
+        file["values"], file["columns"] = VALUES, ["hip", "knee", "toe"]
+    data = bytearray((folder / "x.h5").read_bytes())
+    at = data.index(b"GCOL") + 16
+    for offset in range(at, at + 200, 8):
+        data[offset : offset + 8] = bytes(8)
+    (folder / "x.h5").write_bytes(data)
+    refused(run, folder, ["info", "x.h5"], 3, "x.h5: columns: promises more text than .*")
+    (folder / "x.h5").write_bytes(data.replace(b"GCOL", b"GONE"))
+    refused(run, folder, ["info", "x.h5"], 3, "x.h5: columns: promises more text than .*")
+
+
 def test_several_datasets(run, folder):
     with h5py.File("x.h5", "w") as file:
         file["a"], file["b/c"], file["label"] = VALUES, VALUES[:50], "walk"

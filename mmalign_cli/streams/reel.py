@@ -12,8 +12,8 @@ import numpy as np
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Array, FloatArray
 from mmalign_cli.streams.container import open_media
-from mmalign_cli.streams.source import Source, open_source
 from mmalign_cli.streams.soundtrack import Track, described, laid_out, silent_blocks
+from mmalign_cli.streams.source import Source, open_source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES, Options
 
 _WHOLE = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "u8": "PCM_U8"}
