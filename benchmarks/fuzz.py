@@ -123,7 +123,7 @@ def main() -> int:
     for what in arguments.what:
         with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
             folder = Path(name)
-            trial: Reading | loaders.Loading
+            trial: Reading | loaders.Loading | loaders.Arguments
             if what in loaders.LOADERS:
                 trial = loaders.loading(what, folder)
             else:

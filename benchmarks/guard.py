@@ -54,7 +54,7 @@ class Tally:
 
     def add(self, k: int, result: str, seconds: float, n_bytes: int) -> None:
         """Count one trial."""
-        self.results[result.split(" ")[0]] += 1
+        self.results[result.partition(" ")[0]] += 1
         self.slowest_s = max(self.slowest_s, seconds)
         self.most_bytes = max(self.most_bytes, n_bytes)
         if result.startswith("FAULT"):
@@ -108,7 +108,7 @@ def _ending(code: int | None) -> str:
 
 
 def _work(connection: Connection, trial: Trial, first: int, end: int, until: float) -> None:
-    """Do the trials in this child, with standard output and error in a file that must stay empty."""
+    """Do the trials in this child; what it says goes to a file that must stay empty."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("always")

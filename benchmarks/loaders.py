@@ -145,7 +145,7 @@ def _documents(command: Callable[[Path, Path, int], list[str]]) -> Callable[[Pat
         _inputs(folder)
         os.chdir(folder)  # where documents find their streams
         names = ("dtw.json", "ctw.json", "gtw.json", "top.json")
-        wholes = [(name, (folder / name).read_bytes()) for name in names]
+        wholes = [(f"damaged_{name}", (folder / name).read_bytes()) for name in names]
         return Loading(wholes, mutate_json, lambda path, k: command(folder, path, k), folder)
 
     return make

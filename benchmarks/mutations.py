@@ -50,7 +50,7 @@ def _byte(data: bytearray, at: int, rng: Rng, others: Sequence[bytes]) -> None:
 
 
 def _length(data: bytearray, at: int, rng: Rng, others: Sequence[bytes]) -> None:
-    """Set what may be a length, of either byte order, to one of the extremes, or near what it is."""
+    """Set what may be a length, of either byte order, to an extreme or near what it is."""
     form = rng.choice(["<B", "<H", ">H", "<I", ">I", "<Q", ">Q"])
     size = struct.calcsize(form)
     if at + size > len(data):
@@ -181,7 +181,7 @@ def mutate_arrays(data: bytes, rng: Rng, others: Sequence[bytes] = ()) -> bytes:
     name = list(arrays)[int(rng.integers(0, len(arrays)))]
     array = arrays.pop(name)
     changes: tuple[Callable[[], Any], ...] = (
-        lambda: array.T, lambda: array[..., :1], lambda: array[:0], lambda: array.ravel(),
+        lambda: array.T, lambda: array[..., :1], lambda: array[:0], array.ravel,
         lambda: array[np.newaxis], lambda: array.astype(str), lambda: np.array(3),
         lambda: array * np.nan, lambda: array * 1e200, lambda: array.astype(complex),
         lambda: np.array('{"format": "mmalign.model/9"}'), lambda: np.concatenate([array, array]),
@@ -198,14 +198,15 @@ def mutate_arrays(data: bytes, rng: Rng, others: Sequence[bytes] = ()) -> bytes:
     return out.getvalue()
 
 
+_TEXTS = (
+    "csv", "tsv", "txt", "bvh", "amc", "trc", "sto", "optitrack.csv", "vicon.csv", "musicxml",
+    "srt", "vtt", "TextGrid",
+)  # fmt: skip
 MUTATIONS: dict[str, Mutation] = {
     "npz": mutate_zip,
     "mxl": mutate_zip,
     "xdfz": mutate_gzip,
-    **dict.fromkeys(
-        "csv tsv txt bvh amc trc sto optitrack.csv vicon.csv musicxml srt vtt TextGrid".split(),
-        mutate_text,
-    ),
+    **dict.fromkeys(_TEXTS, mutate_text),
     "json": mutate_json,
 }
 """The mutation of a format's files; `mutate` for those not named."""

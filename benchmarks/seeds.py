@@ -97,7 +97,7 @@ def _sounds(folder: Path, ending: str) -> list[Path]:
 
 
 def _media(folder: Path, ending: str) -> list[Path]:
-    others = {"mp4": ("mpeg4", "aac"), "mkv": ("mpeg4", "pcm_s16le"), "avi": ("mpeg2video", "pcm_s16le")}
+    others = {"mp4": ("mpeg4", "aac"), "mkv": ("mpeg4", "pcm_s16le"), "avi": ("mpeg4", "pcm_s16le")}
     paths = [folder / f"seed{k}.{ending}" for k in range(2 if ending in others else 1)]
     write_media(paths[0])
     if ending in others:
@@ -402,9 +402,7 @@ def _midi(folder: Path, ending: str) -> list[Path]:
 def _poses() -> list[str]:
     points = RNG.random((3, 25, 3)).round(3)
     openpose = [{"people": [{"pose_keypoints_2d": p.ravel().tolist()}]} for p in points]
-    coco = [
-        {"image_id": k, "keypoints": p[:17].ravel().tolist()} for k, p in enumerate(points, 1)
-    ]
+    coco = [{"image_id": k, "keypoints": p[:17].ravel().tolist()} for k, p in enumerate(points, 1)]
     marks = [
         {"timestamp_ms": 40 * k, "landmarks": [[{"x": a, "y": b, "z": c} for a, b, c in p]]}
         for k, p in enumerate(RNG.random((3, 33, 3)).round(3).tolist())

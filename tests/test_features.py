@@ -281,6 +281,9 @@ def test_the_registry_leads_to_functions():
             assert callable(compute_of(name, kind, "x"))
 
 
+PLACE = np.array([3, -2, 9])
+
+
 def body(n=30, points=6, seed=3):
     """Points that move, apart from each other."""
     rng = np.random.default_rng(seed)
@@ -300,9 +303,9 @@ def turned(places, seed=0):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("root-centred", lambda p: p + [3, -2, 9]),
-        ("scale-free", lambda p: 7.5 * p + [3, -2, 9]),
-        ("joint-angles", lambda p: turned(0.01 * p) + [3, -2, 9]),
+        ("root-centred", lambda p: p + PLACE),
+        ("scale-free", lambda p: 7.5 * p + PLACE),
+        ("joint-angles", lambda p: turned(0.01 * p) + PLACE),
     ],
 )
 def test_where_a_body_stands_does_not_matter(name, change):

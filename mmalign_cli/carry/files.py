@@ -22,6 +22,10 @@ from mmalign_cli.write.media import require_container, write_retimed
 from mmalign_cli.write.sound import is_sound_ending, sound_ending, write_resynced
 
 _SOUNDS = ("wav", "flac", "ogg", "aiff", "mp3")
+_KINDS = (
+    "sound (.wav .flac .ogg), video (.mp4 .mkv), tables (.csv .tsv), arrays (.npy .npz), "
+    "labels (.srt .vtt .ass .TextGrid .eaf, Audacity's .txt)"
+)
 _TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _ARRAYS = (".npy", ".npz")
 _MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\xef\xbb\xbf": "latin-1"}
@@ -81,8 +85,7 @@ def kind_of(path: str) -> str:
         return "labels"
     if ending in _TABLES or ending in _ARRAYS:
         return "table" if ending in _TABLES else "array"
-    hint = "sound (.wav .flac .ogg), video (.mp4 .mkv), tables (.csv .tsv), arrays (.npy .npz), labels (.srt .vtt .ass"
-    raise InputError(path, "unknown kind of file", f"{hint} .TextGrid .eaf, Audacity's .txt)")
+    raise InputError(path, "unknown kind of file", _KINDS)
 
 
 def check_request(path: str, output: str, settings: Settings) -> None:

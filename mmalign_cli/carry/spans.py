@@ -41,9 +41,7 @@ class Span:
     least_s: float | None = None
 
 
-def retimed(
-    text: str, spans: Sequence[Span], time_map: TimeMap, path: str
-) -> tuple[str, int]:
+def retimed(text: str, spans: Sequence[Span], time_map: TimeMap, path: str) -> tuple[str, int]:
     """Return a text with every time moved to another clock, and how many had to be held back.
 
     Nothing but the times changes. Those that the format cannot say become the earliest that it can.

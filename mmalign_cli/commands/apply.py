@@ -53,9 +53,11 @@ _UNITS = {
 def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Carry FILE, that is on the clock of one stream of ALIGNMENT, to the clock of another.
 
-    Sound (wav, flac, ogg), video (its sound alone, or mp4, mov, mkv, webm, m4a), tables with columns of times (csv, tsv), arrays (npy, npz), labels and
-    subtitles (srt, vtt, ass, TextGrid, eaf, Audacity's txt). In files of text nothing but the
-    times changes. Several ALIGNMENTs are gone through one after the other.
+    Sound (wav, flac, ogg), video (mp4, mov, mkv, webm, m4a; or its sound alone), tables with
+    columns of times (csv, tsv), arrays (npy, npz), labels and subtitles (srt, vtt, ass, TextGrid,
+    eaf, Audacity's txt). In files of text nothing but the times changes, pictures of a video are
+    shown at their new times and not coded anew. Several ALIGNMENTs are gone through one after the
+    other.
     """
     run = take_run(options)
     request = _request(arguments, options)

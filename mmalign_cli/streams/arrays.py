@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -58,12 +59,14 @@ def read_header(file: IO[bytes], subject: str) -> Header:
     """
     try:
         version = npy_format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = npy_format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = npy_format.read_array_header_2_0(file)
-        else:
-            raise ValueError("version")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the parser thinks of a damaged header
+            if version == (1, 0):
+                shape, fortran, dtype = npy_format.read_array_header_1_0(file)
+            elif version == (2, 0):
+                shape, fortran, dtype = npy_format.read_array_header_2_0(file)
+            else:
+                raise ValueError("version")
     except Exception as error:
         # numpy lets ValueError, TypeError, SyntaxError and tokenize's errors through.
         raise InputError(subject, "malformed header: not a NumPy array file") from error
@@ -91,9 +94,9 @@ def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> 
         _require_size(header.n_bytes, options.max_bytes, source.path)
         values = _read_data(file, header, source.path)
     excess = found - header.n_bytes
-    warnings = (f"{source.path}: {excess} bytes after the array ignored",) if excess else ()
+    ignored = (f"{source.path}: {excess} bytes after the array ignored",) if excess else ()
     notes = converted_note(header.dtype)
-    return Content(oriented(values, options), kind, notes=notes, warnings=warnings)
+    return Content(oriented(values, options), kind, notes=notes, warnings=ignored)
 
 
 def read_array(source: Source, max_bytes: int) -> Array:

@@ -43,6 +43,8 @@ class Reel:
         self.samplerate = self.channels = 0
         self.subtype = _LOSSY
         self.warnings: list[str] = []
+        self._held = np.zeros((0, 0), dtype=np.float32)
+        self._at = 0
         self._blocks = self._play()
         self.frames = sum(block.shape[1] for block in self._blocks)
         self._rewind()
@@ -56,10 +58,11 @@ class Reel:
                 break
             parts.append(block)
         joined = np.concatenate(parts, axis=1)
-        given, self._held = joined[:, :count].T, joined[:, count:]
+        given: Array = joined[:, :count].T
+        self._held = joined[:, count:]
         self._at += len(given)
         if dtype == "int32":
-            return np.clip(np.rint(given * 2.0**31), -(2.0**31), 2.0**31 - 1).astype(np.int32)
+            given = np.clip(np.rint(given * 2.0**31), -(2.0**31), 2.0**31 - 1)
         return given.astype(dtype)
 
     def seek(self, at: int) -> None:

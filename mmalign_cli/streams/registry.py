@@ -66,6 +66,7 @@ _NPZ = "mmalign_cli.streams.arrays:read_npz"
 _MAT = "mmalign_cli.streams.mat:read_mat"
 _MEDIA = ("mmalign_cli.streams.media:read_media", "mmalign_cli.streams.media:media_contents")
 _HDF5 = ("mmalign_cli.streams.hdf5:read_hdf5", "mmalign_cli.streams.hdf5:hdf5_contents")
+_HDF5_AT = (0, 512, 1024, 2048)  # behind a block of the user's
 _ARROW = "mmalign_cli.streams.arrow:"
 
 # A file of QuickTime's kind begins with one of these boxes, behind the four bytes of its size.
@@ -103,7 +104,7 @@ FORMATS: dict[str, Format] = {
         "HDF5",
         ("h5", "hdf5", "hdf", "mat"),  # mat: version 7.3 of MATLAB's files
         _HDF5[0],
-        (((0, b"\x89HDF\r\n\x1a\n"),), ((0, b"MATLAB 7.3"),)),
+        (*(((at, b"\x89HDF\r\n\x1a\n"),) for at in _HDF5_AT), ((0, b"MATLAB 7.3"),)),
         _HDF5[1],
     ),
     "parquet": Format(

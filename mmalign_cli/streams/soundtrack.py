@@ -110,9 +110,7 @@ def described(frame: Any, media: Media) -> Track:
     return Track(rate, n_channels, media.seconds(frame) or Fraction(0))
 
 
-def laid_out(
-    first: Any, others: Iterator[Any], track: Track, media: Media
-) -> Iterator[FloatArray]:
+def laid_out(first: Any, others: Iterator[Any], track: Track, media: Media) -> Iterator[FloatArray]:
     """Yield the channels of frame after frame, float32 (n_channels, n), gaps as silence.
 
     Raises

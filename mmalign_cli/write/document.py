@@ -175,7 +175,8 @@ def read_document(path: str) -> Alignment:
     """
     data = open_source(path, _MAX_BYTES).read(_MAX_BYTES)
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant, parse_float=_finite)
+        text = data.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise InputError(path, "is not an alignment document: not JSON") from None
     if not isinstance(value, dict):

@@ -89,7 +89,13 @@ def require_container(path: str) -> None:
 
 
 def write_retimed(
-    source: str, output: str, time_map: TimeMap, *, keep_pitch: bool, force: bool, progress: Progress
+    source: str,
+    output: str,
+    time_map: TimeMap,
+    *,
+    keep_pitch: bool,
+    force: bool,
+    progress: Progress,
 ) -> Retimed:
     """Write a container on the clock that a time map leads to.
 
