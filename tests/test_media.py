@@ -167,6 +167,17 @@ def test_pictures_of_an_avi_follow_one_another(folder):
     assert np.allclose(np.diff(stream.times), 0.04)
 
 
+def test_a_transport_stream_starts_at_second_0(run, folder):
+    """Its clock starts anywhere: its first track is where time begins."""
+    write(folder / "x.ts", [(noise(2.0), 0.0)], gray_pictures(50), np.arange(50) / 25, "mp2",
+          "mpeg2video")  # fmt: skip
+    assert run("info", "x.ts").code == 0
+    pictures, sound = read("x.ts,features=gray"), read("x.ts")
+    assert min(pictures.start_s, sound.start_s) == pytest.approx(0, abs=1e-3)
+    np.testing.assert_allclose(np.diff(pictures.times), 1 / 25, atol=1e-3)
+    assert sound.end_s == pytest.approx(2.0, abs=0.1)
+
+
 def test_gray_is_the_mean_of_the_pixels(folder):
     pictures = gray_pictures(5)
     path = write(folder / "x.mkv", pictures=pictures, times=np.arange(5) / 25, video="ffv1")
