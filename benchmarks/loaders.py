@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,13 +174,29 @@ def _carried(folder: Path) -> Loading:
         seeds.SEEDS[name[2:]](folder, name[2:])
     wholes = [(f"damaged.{ending}", text.encode()) for ending, text in seeds.LABELS.items()]
     wholes += [(f"damaged.{e}", (folder / f"seed0.{e}").read_bytes()) for e in ("npy", "npz")]
+    return Loading(wholes, mutate_text, _carrying(folder), folder)
+
+
+def _clips(folder: Path) -> Loading:
+    _inputs(folder)
+    wholes = []
+    for ending in ("mp4", "mkv", "ts"):
+        seeds.write_media(folder / f"seed.{ending}")
+        wholes.append((f"damaged.{ending}", (folder / f"seed.{ending}").read_bytes()))
+    return Loading(wholes, mutate, _carrying(folder, {".ts": ".mp4"}), folder)
+
+
+def _carrying(
+    folder: Path, endings: Mapping[str, str] | None = None
+) -> Callable[[Path, int], list[str]]:
+    """Return the command that carries a file to one of the same ending, or of another."""
 
     def command(path: Path, k: int) -> list[str]:
-        to = folder / f"carried{path.suffix}"
+        to = folder / f"carried{(endings or {}).get(path.suffix, path.suffix)}"
         arguments = ["apply", str(folder / "dtw.json"), str(path), "-o", str(to), "--force"]
         return [*arguments, "--from", "b", "--json"]
 
-    return Loading(wholes, mutate_text, command, folder)
+    return command
 
 
 def _applied(folder: Path, path: Path, k: int) -> list[str]:
@@ -198,6 +214,7 @@ LOADERS: dict[str, Callable[[Path], Loading | Arguments]] = {
     "plot": _documents(lambda f, path, k: ["plot", str(path), "-o", f"{f}/y.png", "--force"]),
     "model": _models,
     "carry": _carried,
+    "clip": _clips,
 }
 """By name, what is damaged and given to a command."""
 

@@ -136,6 +136,15 @@ def test_a_damaged_container_leaves_nothing(run, folder, clip):
     assert not (folder / "out.mp4").exists()
 
 
+def test_sound_that_begins_beyond_reason(run, folder):
+    """A damaged clock would make hours of silence."""
+    write(folder / "a.mkv", [(noise(0.5), 700.0)], codec="flac")
+    (folder / "m.csv").write_text("a,ref\n0,1\n")
+    done = run("apply", "--map", "m.csv", "a.mkv", "-o", "b.wav")
+    assert done.code == 3
+    assert "its sound begins at 700 s of its clock" in done.stderr
+
+
 @FFPROBE
 def test_pictures_stored_out_of_order(run, folder):
     """B-frames, from each container, as ffprobe sees them; the clock starts with the clip."""

@@ -25,7 +25,7 @@ import loaders
 import seeds
 
 TRIALS = {"grammar": 400, "info": 40, "apply": 40, "evaluate": 25, "answer": 25, "plot": 2,
-          "model": 20, "carry": 60}  # fmt: skip
+          "model": 20, "carry": 60, "clip": 9}  # fmt: skip
 
 
 @pytest.mark.parametrize("ending", [e for e in seeds.SEEDS if e not in seeds.CODECS])

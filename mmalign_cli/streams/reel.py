@@ -12,7 +12,13 @@ import numpy as np
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Array, FloatArray
 from mmalign_cli.streams.container import open_media
-from mmalign_cli.streams.soundtrack import Track, described, laid_out, silent_blocks
+from mmalign_cli.streams.soundtrack import (
+    LONGEST_GAP_S,
+    Track,
+    described,
+    laid_out,
+    silent_blocks,
+)
 from mmalign_cli.streams.source import Source, open_source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES, Options
 
@@ -91,6 +97,9 @@ class Reel:
             if first is None:
                 raise InputError(self._source.path, "no audio frames")
             track = described(first, media)
+            if abs(track.start) > LONGEST_GAP_S:
+                what = f"its sound begins at {float(track.start):.6g} s of its clock"
+                raise InputError(self._source.path, what, "write it anew with ffmpeg")
             self.samplerate, self.channels = track.rate, track.n_channels
             self.subtype = _subtype(wanted.codec_context.name)
             yield from _from_zero(laid_out(first, frames, track, media), track)

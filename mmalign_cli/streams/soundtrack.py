@@ -19,7 +19,8 @@ from mmalign_cli.streams.content import Content
 
 _BLOCK_FRAMES = 1 << 16
 _GAP_S = Fraction(1, 10)  # times may jitter, and be rounded to a millisecond, by less than that
-_LONGEST_GAP_S = 600
+LONGEST_GAP_S = 600
+"""Of a track of sound: beyond that its clock is damaged."""
 _FULL_SCALE = {"u1": 2**7, "i2": 2**15, "i4": 2**31}
 
 
@@ -159,7 +160,7 @@ def _gap(frame: Any, done: int, track: Track, media: Media) -> int:
     if abs(gap) <= _GAP_S:
         return 0
     where = f"at {float(expected):.2f} s"
-    if abs(gap) > _LONGEST_GAP_S:
+    if abs(gap) > LONGEST_GAP_S:
         what = f"the clock of its sound jumps by {float(gap):.6g} s {where}"
         raise InputError(media.source.path, what, "cut it there, or write it anew with ffmpeg")
     if gap < 0:
