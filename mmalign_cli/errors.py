@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
@@ -63,6 +63,29 @@ class InputError(MmalignError):
 
 class ChoiceError(InputError):
     """An input that holds several things, of which the user has to choose one."""
+
+
+class GapsError(InputError):
+    """An input with missing values, of which nothing says how to treat them.
+
+    Parameters
+    ----------
+    subject, what, hint
+        As of every error.
+    gaps : sequence of dict
+        ``columns``, ``missing`` (how many frames) and ``spans`` (first and last second of each run
+        of them), for each set of columns that lack the same frames.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        what: str,
+        hint: str | None = None,
+        gaps: Sequence[Mapping[str, Any]] = (),  # which a copy from another process brings itself
+    ) -> None:
+        super().__init__(subject, what, hint)
+        self.gaps = list(gaps)
 
 
 class AlignmentError(MmalignError):

@@ -24,6 +24,7 @@ from mmalign_cli.errors import LimitError, UsageError
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 _SHARE_TO_USE = 0.8
+_MOST_BYTES = 1e300
 
 WRITTEN: list[str] = []
 """The files that this command has put in their places so far."""
@@ -62,6 +63,7 @@ def parse_size(text: str) -> int:
 
 def format_size(n_bytes: float) -> str:
     """Return bytes for people: ``1.5 GB``."""
+    n_bytes = min(n_bytes, _MOST_BYTES)  # a header may promise more than a float can be
     for unit in ("B", "kB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.3g} {unit}"
@@ -302,6 +304,52 @@ def hold_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+class _Hush:
+    """Descriptor 2 leads nowhere while anybody asks for it: threads may overlap."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asking = 0
+        self._kept: int | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            self._asking += 1
+            if self._asking == 1:
+                with suppress(OSError):
+                    self._kept = os.dup(2)
+                    os.dup2(_nowhere(), 2)
+
+    def end(self) -> None:
+        with self._lock:
+            self._asking -= 1
+            if self._asking == 0 and self._kept is not None:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+                self._kept = None
+
+
+@functools.cache
+def _nowhere() -> int:
+    return os.open(os.devnull, os.O_WRONLY)
+
+
+_hush = _Hush()
+
+
+@contextmanager
+def libraries_hushed() -> Iterator[None]:
+    """Let what a library in C writes to standard error by itself go nowhere.
+
+    The decoder of mp3 tells every oddity of a damaged file that way.
+    """
+    _hush.begin()
+    try:
+        yield
+    finally:
+        _hush.end()
 
 
 def tolerate_any_text() -> None:

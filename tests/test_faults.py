@@ -291,7 +291,7 @@ def test_bytes(run, wave, name, data, code, message, hint):
     (wave / name).write_bytes(data)
     pattern = rf"{re.escape(name)}: {message}"
     refused(run, wave, ["dtw", GOOD, name, "-o", "out.json"], code, pattern, hint)
-    refused(run, wave, ["info", name, "--json"], code, pattern, hint)
+    refused(run, wave, ["features", name], code, pattern, hint)
 
 
 # ---------------------------------------------------------------- 1-9: the file itself
@@ -464,7 +464,7 @@ def test_arrays(run, wave, ending, row, values, message):
     pattern = rf"x.{ending}(: arr_0)?: {message}"
     if ending == "npz" and values.size < 2:
         pattern = rf"x.npz: (no array of frames; .*|{message})"
-    refused(run, wave, ["info", f"x.{ending}"], 3, pattern)
+    refused(run, wave, ["features", f"x.{ending}"], 3, pattern)
 
 
 @pytest.mark.parametrize("kind", ["?", "i1", "u2", "i8", "f2", "f4", ">f8", ">i4", "<f8"])

@@ -7,6 +7,7 @@ from fractions import Fraction
 import librosa
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from mmalign_cli.errors import InputError, UsageError
 from mmalign_cli.features import audio
@@ -291,3 +292,91 @@ def test_slopes_are_those_of_librosa(n_frames):
     )):  # fmt: skip
         length = np.linalg.norm(part) / np.sqrt(n_frames)
         np.testing.assert_allclose(ours, part / (length or 1.0), rtol=1e-6, atol=1e-7)
+
+
+PLACE = np.array([3, -2, 9])
+
+
+def body(n=30, points=6, seed=3):
+    """Points that move, apart from each other."""
+    rng = np.random.default_rng(seed)
+    base, swing = rng.normal(size=(points, 3)) * 2, rng.normal(size=(points, 3))
+    return base + np.sin(np.arange(n) / 5)[:, np.newaxis, np.newaxis] * swing
+
+
+def on_body(name, places, columns=()):
+    stream = table(places.reshape(len(places), -1), columns=columns)
+    return compute(stream, options(features=name))
+
+
+def turned(places, seed=0):
+    return places @ Rotation.random(random_state=seed).as_matrix().T
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("root-centred", lambda p: p + PLACE),
+        ("scale-free", lambda p: 7.5 * p + PLACE),
+        ("joint-angles", lambda p: turned(0.01 * p) + PLACE),
+    ],
+)
+def test_where_a_body_stands_does_not_matter(name, change):
+    places = body()
+    before, after = (on_body(name, p).values for p in (places, change(places)))
+    np.testing.assert_allclose(after, before, atol=1e-12)
+    assert np.ptp(before) > 0.1
+
+
+@pytest.mark.parametrize("name", ["root-centred", "scale-free"])
+def test_positions_turn_with_the_body(name):
+    places = body()
+    before = on_body(name, places).values.reshape(places.shape)
+    after = on_body(name, turned(places)).values.reshape(places.shape)
+    np.testing.assert_allclose(after, turned(before), atol=1e-12)
+
+
+def test_a_root_is_left_out_and_anything_else_is_the_mean():
+    names = ("Anna:Hips", "LeftHip", "Head")
+    columns = tuple(f"{n}_{axis}" for n in names for axis in "xyz")
+    places = body(points=3)
+    rooted = on_body("root-centred", places, columns)
+    assert rooted.columns == columns[3:]
+    np.testing.assert_allclose(rooted.values, (places[:, 1:] - places[:, :1]).reshape(30, 6))
+    plain = on_body("root-centred", places, tuple(c.replace("Hips", "Ear") for c in columns))
+    np.testing.assert_allclose(plain.values.reshape(30, 3, 3).mean(axis=1), 0, atol=1e-12)
+
+
+def test_angles_of_a_pose_are_at_its_joints():
+    """A right angle at the elbow that opens to a straight arm, in a plane and in space."""
+    names = ("left_hip", "left_wrist", "left_shoulder", "left_elbow")
+    planar = np.array([[[0, -1], [1, 1], [0, 0], [1, 0]], [[0, -1], [2, 0], [0, 0], [1, 0]]], float)
+    columns = tuple(f"{n}_{axis}" for n in names for axis in "xy")
+    found = on_body("joint-angles", planar, columns)
+    assert found.columns == ("left_shoulder_angle", "left_elbow_angle")
+    np.testing.assert_allclose(found.values, [[np.pi / 2, np.pi / 2], [np.pi / 2, np.pi]])
+    chain = on_body("joint-angles", body(points=4))
+    assert chain.columns == ("point2_angle", "point3_angle")
+
+
+@pytest.mark.parametrize(
+    ("places", "columns", "message"),
+    [
+        (np.ones((4, 4)), (), "4 columns are not points"),
+        (np.ones((4, 6)), tuple("abcdef"), "6 columns are not points"),
+        (np.ones((4, 3)), (), "3 columns are not points"),
+        (np.ones((4, 4)), ("a_x", "a_y", "b_x", "c_x"), "4 columns are not points"),
+    ],
+)
+@pytest.mark.parametrize("name", ["root-centred", "scale-free", "joint-angles"])
+def test_what_is_no_body(places, columns, message, name):
+    with pytest.raises(InputError, match=message):
+        on_body(name, places, columns)
+
+
+def test_a_body_of_one_place_and_joints_of_two_points():
+    with pytest.raises(InputError, match="have no size"):
+        on_body("scale-free", np.ones((4, 2, 3)))
+    with pytest.raises(InputError, match="2 points have no joint"):
+        on_body("joint-angles", body(points=2))
+    assert (on_body("joint-angles", np.ones((4, 3, 3))).values == 0).all()

@@ -27,7 +27,8 @@ from mmalign_cli.streams.spec import parse_spec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import accuracy
-import fuzz
+import mutations
+import seeds
 
 RATE = 44100
 HEIGHT, WIDTH = 48, 64
@@ -166,6 +167,17 @@ def test_pictures_of_an_avi_follow_one_another(folder):
     assert np.allclose(np.diff(stream.times), 0.04)
 
 
+def test_a_transport_stream_starts_at_second_0(run, folder):
+    """Its clock starts anywhere: its first track is where time begins."""
+    write(folder / "x.ts", [(noise(2.0), 0.0)], gray_pictures(50), np.arange(50) / 25, "mp2",
+          "mpeg2video")  # fmt: skip
+    assert run("info", "x.ts").code == 0
+    pictures, sound = read("x.ts,features=gray"), read("x.ts")
+    assert min(pictures.start_s, sound.start_s) == pytest.approx(0, abs=1e-3)
+    np.testing.assert_allclose(np.diff(pictures.times), 1 / 25, atol=1e-3)
+    assert sound.end_s == pytest.approx(2.0, abs=0.1)
+
+
 def test_gray_is_the_mean_of_the_pixels(folder):
     pictures = gray_pictures(5)
     path = write(folder / "x.mkv", pictures=pictures, times=np.arange(5) / 25, video="ffv1")
@@ -300,6 +312,17 @@ def test_without_the_extra(run, folder, monkeypatch, extra):
             refused(run, folder, ["info", name], 2, pattern, f"pip install 'mmalign[{extra}]'")
 
 
+def test_an_extra_that_is_too_old(run, folder, monkeypatch):
+    """Below the version that this package asks for in its own metadata."""
+    (folder / "x.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(50))
+    least = dict(extras._needs("video"))["av"]
+    old = rf"needs av {least} or later \(extra video\), 16.9.1 is installed"
+    for found, code, pattern in (("16.9.1", 2, old), (least, 3, ".*"), ("100.0", 3, ".*")):
+        monkeypatch.setattr(extras, "_installed", lambda name, found=found: found)
+        hint = "--upgrade 'mmalign[video]'" if code == 2 else ""
+        refused(run, folder, ["info", "x.mp4"], code, f"x.mp4: {pattern}", hint)
+
+
 def test_sync_of_a_clip_and_a_recording(run, folder):
     samples = noise(4.0)
     write(folder / "clip.mov", [(samples, 0.5)], gray_pictures(100), np.arange(100) / 25)
@@ -336,10 +359,10 @@ def test_talking_faces(run):
 def test_mutations(folder, name):
     """An answer, or one line that says why there is none."""
     path = folder / name
-    fuzz.write_media(path)
+    seeds.write_media(path)
     whole, results = path.read_bytes(), []
     for k in range(14):
-        path.write_bytes(fuzz.mutate(whole, np.random.default_rng(k)))
+        path.write_bytes(mutations.mutate(whole, np.random.default_rng(k)))
         try:
             results.append(read(f"{path},features={'motion' if k % 2 else 'raw'}").n_frames > 0)
         except MmalignError as error:

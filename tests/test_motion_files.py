@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mmalign_cli.errors import InputError, MmalignError
+from mmalign_cli.errors import GapsError, InputError, MmalignError
 from mmalign_cli.streams.load import load
 from mmalign_cli.streams.spec import parse_spec
 from mmalign_cli.streams.times import rate_of_period
@@ -597,3 +599,29 @@ def test_info_says_what_is_inside(run):
     assert result.code == 0
     assert "2 markers in mm, 100.00 Hz" in result.stdout
     assert "missing values: R.ASIS_x 1" in result.stdout
+
+
+def test_info_says_what_is_missing_and_when(run):
+    write("m.trc", TRC)
+    result = run("info", "m.trc")
+    assert result.code == 0
+    assert "gaps         R.ASIS_x, R.ASIS_y, R.ASIS_z: 1 frames missing, 0.01 s" in result.stdout
+    assert "rate         100" in result.stdout
+    assert "3 missing values interpolated" in result.stderr
+    write("n.csv", "time,a,b\n0,1,\n1,,2\n2,,3\n3,4,\n4,5,\n")
+    gaps = json.loads(run("info", "n.csv", "--json").stdout)["gaps"]
+    assert gaps[0] == {"columns": ["a"], "missing": 2, "spans": [[1.0, 2.0]]}
+    assert gaps[1] == {"columns": ["b"], "missing": 3, "spans": [[0.0, 0.0], [3.0, 4.0]]}
+    write("empty.csv", "time,a,b\n0,1,\n1,2,\n")
+    result = run("info", "empty.csv")
+    assert result.code == 0
+    assert "b: 2 frames missing, 0 to 1 s" in result.stdout
+    assert "column b has no value" in result.stderr
+
+
+def test_a_refusal_with_gaps_travels_between_processes():
+    with pytest.raises(GapsError) as caught:
+        write("n.csv", "time,a\n0,1\n1,\n")
+        read("n.csv")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.gaps) == (str(caught.value), caught.value.gaps)

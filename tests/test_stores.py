@@ -22,7 +22,8 @@ from mmalign_cli.streams.spec import parse_spec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import fuzz
+import mutations
+import seeds
 
 VALUES = np.random.default_rng(0).normal(size=(100, 3))
 TIMES = np.cumsum(np.random.default_rng(1).uniform(0.01, 0.02, 100))
@@ -86,6 +87,27 @@ def test_texts_longer_than_the_file(run, folder):
         file.create_dataset("columns", data=["hip", "knee", "toe"], compression="gzip",
                             dtype=h5py.string_dtype())  # fmt: skip
     assert read("y.h5").columns == ()
+
+
+def test_texts_behind_a_block_of_the_users(folder):
+    with h5py.File("x.h5", "w", userblock_size=512) as file:
+        file["values"] = VALUES
+        file.create_dataset("columns", data=["hip", "", "große Zehe"], dtype=h5py.string_dtype())
+    assert read("x.h5").columns == ("hip", "", "große Zehe")
+
+
+def test_a_heap_of_texts_without_end(run, folder):
+    """An object of no length sends the library round for ever."""
+    with h5py.File("x.h5", "w") as file:
+        file["values"], file["columns"] = VALUES, ["hip", "knee", "toe"]
+    data = bytearray((folder / "x.h5").read_bytes())
+    at = data.index(b"GCOL") + 16
+    for offset in range(at, at + 200, 8):
+        data[offset : offset + 8] = bytes(8)
+    (folder / "x.h5").write_bytes(data)
+    refused(run, folder, ["info", "x.h5"], 3, "x.h5: columns: promises more text than .*")
+    (folder / "x.h5").write_bytes(data.replace(b"GCOL", b"GONE"))
+    refused(run, folder, ["info", "x.h5"], 3, "x.h5: columns: promises more text than .*")
 
 
 def test_several_datasets(run, folder):
@@ -181,7 +203,7 @@ def test_typed_columns(run, folder, name):
     assert np.array_equal(stream.values[:, 2], [1, 0] * 50)
     assert np.array_equal(stream.values[:, 3], np.arange(100))
     assert stream.notes == ("columns left out: label",)
-    refused(run, folder, ["info", name], 3, f"{name}: 1 value is missing .* row 1 column a.b")
+    refused(run, folder, ["features", name], 3, f"{name}: 1 value is missing .* row 1 column a.b")
     refused(run, folder, ["info", f"{name},columns=label"], 3,
             f"{name}: column label holds string, not numbers")  # fmt: skip
     refused(run, folder, ["info", f"{name},time=label"], 3, f"{name}: column label .* not times")
@@ -229,9 +251,9 @@ def test_cut_short_and_empty(run, folder, name):
     if name == "x.mat":
         matlab(name, x=VALUES)
     elif name == "x.h5":
-        fuzz.write_hdf5(folder / name)
+        seeds.write_hdf5(folder / name)
     else:
-        fuzz.write_arrow(folder / name)
+        seeds.write_arrow(folder / name)
     whole = (folder / name).read_bytes()
     for share in (0.02, 0.3, 0.9):
         (folder / name).write_bytes(whole[: round(len(whole) * share)])
@@ -243,10 +265,10 @@ def test_cut_short_and_empty(run, folder, name):
 @pytest.mark.parametrize("name", ["x.h5", "x.parquet", "x.feather"])
 def test_mutations(folder, name):
     path = folder / name
-    fuzz.WRITERS[path.suffix[1:]](path)
+    (seeds.write_hdf5 if name == "x.h5" else seeds.write_arrow)(path)
     whole, results = path.read_bytes(), []
     for k in range(50):
-        path.write_bytes(fuzz.mutate(whole, np.random.default_rng(k)))
+        path.write_bytes(mutations.mutate(whole, np.random.default_rng(k)))
         try:
             results.append(read(f"{path},nan=interpolate").n_frames > 0)
         except MmalignError as error:
@@ -256,8 +278,8 @@ def test_mutations(folder, name):
 
 
 def test_piped(folder):
-    fuzz.write_arrow(folder / "x.parquet")
-    fuzz.write_hdf5(folder / "x.h5")
+    seeds.write_arrow(folder / "x.parquet")
+    seeds.write_hdf5(folder / "x.h5")
     for name, ending in (("x.parquet", "parquet"), ("x.h5", "hdf5")):
         piped = subprocess.run(
             [sys.executable, "-m", "mmalign_cli", "info", f"-,format={ending}", "--json"],

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from mmalign_cli import runtime
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Array, Float64Array, TimeMap
 from mmalign_cli.streams.arrays import read_array, read_arrays
@@ -15,6 +16,8 @@ from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
 from mmalign_cli.streams.times import units_per_second
 
 _SLACK = 1e-6  # of a frame
+_FRAME_BYTES = 64  # times, positions, and their neighbours
+_MOST_FRAMES = 1e15  # more than any machine holds
 
 
 def read_all(source: Source) -> dict[str, Array]:
@@ -44,7 +47,17 @@ def write_arrays(file: IO[bytes], arrays: dict[str, Array]) -> None:
 
 
 def grid(first_s: float, last_s: float, rate: float) -> Float64Array:
-    """Return the times k / rate from one time to another, one at least, (n_frames,)."""
+    """Return the times k / rate from one time to another, one at least, (n_frames,).
+
+    Raises
+    ------
+    LimitError
+        If they are more than there is memory for.
+    """
+    n_frames = (last_s - first_s) * rate
+    hint = "a time map may go astray: see its knots with --write-map"
+    n_bytes = int(min(n_frames, _MOST_FRAMES)) * _FRAME_BYTES if n_frames > 0 else 0
+    runtime.require_memory(n_bytes, None, f"{n_frames:.3g} frames", hint)
     first = int(np.ceil(first_s * rate - _SLACK))
     last = max(int(np.floor(last_s * rate + _SLACK)), first)
     return np.arange(first, last + 1) / rate

@@ -14,13 +14,18 @@ from mmalign_cli.carry.tables import find_columns, read_frames
 from mmalign_cli.errors import InputError, UsageError
 from mmalign_cli.model import TimeMap
 from mmalign_cli.runtime import Progress
-from mmalign_cli.streams.registry import format_by_name
+from mmalign_cli.streams.registry import format_by_name, is_container
 from mmalign_cli.streams.source import Source, open_source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
 from mmalign_cli.write.atomic import Outputs
-from mmalign_cli.write.sound import sound_ending, write_resynced
+from mmalign_cli.write.media import require_container, write_retimed
+from mmalign_cli.write.sound import is_sound_ending, sound_ending, write_resynced
 
 _SOUNDS = ("wav", "flac", "ogg", "aiff", "mp3")
+_KINDS = (
+    "sound (.wav .flac .ogg), video (.mp4 .mkv), tables (.csv .tsv), arrays (.npy .npz), "
+    "labels (.srt .vtt .ass .TextGrid .eaf, Audacity's .txt)"
+)
 _TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _ARRAYS = (".npy", ".npz")
 _MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\xef\xbb\xbf": "latin-1"}
@@ -64,7 +69,7 @@ class Carried:
 
 
 def kind_of(path: str) -> str:
-    """Return what a file is by its name: sound, labels, table or array.
+    """Return what a file is by its name: sound, media (a container), labels, table or array.
 
     Raises
     ------
@@ -74,12 +79,13 @@ def kind_of(path: str) -> str:
     ending = os.path.splitext(path)[1].lower()
     if format_by_name(path) in _SOUNDS:
         return "sound"
+    if is_container(path):
+        return "media"
     if label_format(path) is not None:
         return "labels"
     if ending in _TABLES or ending in _ARRAYS:
         return "table" if ending in _TABLES else "array"
-    hint = "sound (.wav .flac .ogg), tables (.csv .tsv), arrays (.npy .npz), labels (.srt .vtt .ass"
-    raise InputError(path, "unknown kind of file", f"{hint} .TextGrid .eaf, Audacity's .txt)")
+    raise InputError(path, "unknown kind of file", _KINDS)
 
 
 def check_request(path: str, output: str, settings: Settings) -> None:
@@ -92,14 +98,17 @@ def check_request(path: str, output: str, settings: Settings) -> None:
     """
     kind, ending = kind_of(path), os.path.splitext(output)[1].lower()
     for option, is_given, concerned in (
-        ("--resample", not settings.keep_pitch, "sound"),
+        ("--resample", not settings.keep_pitch, "sound media"),
         ("--time-columns", bool(settings.columns), "table"),
         ("--rate", settings.rate is not None, "array table"),
         ("--nearest", settings.nearest, "array table"),
     ):
         if is_given and kind not in concerned.split():
             raise UsageError(option, f"concerns no {kind} file such as {path}")
-    if kind == "sound":
+    if kind == "media" and not is_sound_ending(output):
+        require_container(output)
+        return
+    if kind in ("sound", "media"):
         sound_ending(output)
         return
     wanted = _endings(path, kind)
@@ -134,7 +143,9 @@ def carry(
         If the output cannot be written.
     """
     kind = kind_of(path)
-    if kind == "sound":
+    if kind == "media" and not is_sound_ending(output):
+        return _carry_media(path, output, time_map, settings, force, progress)
+    if kind in ("sound", "media"):
         return _carry_sound(path, output, time_map, settings, force, progress)
     source = open_source(path, DEFAULT_MAX_BYTES)
     if kind == "array":
@@ -154,7 +165,7 @@ def _carry_sound(
         force=force,
         progress=progress,
     )
-    warnings = []
+    warnings = [*written.warnings]
     if written.lost_s > 0:
         what = f"its first {written.lost_s:.3f} s lie before 0 s of {time_map.to}, and are cut off"
         warnings.append(f"{path}: {what}")
@@ -163,6 +174,17 @@ def _carry_sound(
     return Carried(
         "stretched" if written.stretched else "resampled", written.n_samples, (*warnings,)
     )
+
+
+def _carry_media(
+    path: str, output: str, time_map: TimeMap, settings: Settings, force: bool, progress: Progress
+) -> Carried:
+    done = write_retimed(
+        path, output, time_map, keep_pitch=settings.keep_pitch, force=force, progress=progress
+    )
+    if done.n_pictures:
+        return Carried("shown", done.n_pictures, done.warnings)
+    return Carried("encoded", done.n_samples, done.warnings)
 
 
 def _carry_arrays(
@@ -189,7 +211,7 @@ def _carry_text(
     spans = _spans(source.path, text, settings)
     if not spans:
         raise InputError(source.path, "holds no times")
-    moved, n_held = retimed(text, spans, time_map)
+    moved, n_held = retimed(text, spans, time_map, source.path)
     _write(output, mark + moved.encode(encoding), force)
     what = f"{source.path}: {n_held} times lie before 0 s of {time_map.to}, and were set to 0"
     return Carried("times", len(spans), (what,) if n_held else ())

@@ -134,8 +134,8 @@ def _origin(text: str, path: str, recording: str) -> int:
     origin = _attribute((same or media)[0], "TIME_ORIGIN") if media else None
     if origin is None:
         return 0
-    if not re.fullmatch(r"-?\d+", origin, re.ASCII):
-        raise InputError(path, f"TIME_ORIGIN {origin[:40]!r} is not a whole number")
+    if not re.fullmatch(r"-?\d{1,15}", origin, re.ASCII):
+        raise InputError(path, f"TIME_ORIGIN {origin[:40]!r} is not a number of milliseconds")
     return int(origin)
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmalign_cli.model import TimeMap
+from mmalign_cli.errors import InputError
+from mmalign_cli.model import Float64Array, TimeMap
 from mmalign_cli.streams.marks import clock_seconds
+
+_LATEST_S = 1e15  # thirty million years
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Span:
     least_s: float | None = None
 
 
-def retimed(text: str, spans: Sequence[Span], time_map: TimeMap) -> tuple[str, int]:
+def retimed(text: str, spans: Sequence[Span], time_map: TimeMap, path: str) -> tuple[str, int]:
     """Return a text with every time moved to another clock, and how many had to be held back.
 
     Nothing but the times changes. Those that the format cannot say become the earliest that it can.
@@ -51,10 +54,18 @@ def retimed(text: str, spans: Sequence[Span], time_map: TimeMap) -> tuple[str, i
         Its times, in the order in which they stand.
     time_map : TimeMap
         From their clock to the other.
+    path : str
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        If a time is beyond all reason, there or here.
     """
     since_s = np.array([span.since_s or 0.0 for span in spans])
     moved_s = time_map(since_s + [span.time_s for span in spans])
     begins_s = time_map(since_s)
+    _require_reason(np.concatenate([moved_s, begins_s]), spans, path)
     parts, at, n_held = [], 0, 0
     for span, moved, begin in zip(spans, moved_s.tolist(), begins_s.tolist(), strict=True):
         is_held = span.least_s is not None and moved < span.least_s
@@ -64,6 +75,14 @@ def retimed(text: str, spans: Sequence[Span], time_map: TimeMap) -> tuple[str, i
         parts += [text[at : span.begin], span.spell(shown_s)]
         at = span.end
     return "".join([*parts, text[at:]]), n_held
+
+
+def _require_reason(moved_s: Float64Array, spans: Sequence[Span], path: str) -> None:
+    beyond = np.flatnonzero(~(np.abs(moved_s) < _LATEST_S))
+    if len(beyond):
+        time_s = spans[beyond[0] % len(spans)].time_s
+        what = f"its time {time_s:.6g} s becomes {moved_s[beyond[0]]:.6g} s"
+        raise InputError(path, what, "one of them, or a knot of the time map, is astray")
 
 
 def clock_span(text: str, begin: int, end: int) -> Span:

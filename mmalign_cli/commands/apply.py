@@ -21,6 +21,8 @@ _UNITS = {
     "interpolated": "frames, interpolated",
     "resampled": "samples, resampled",
     "stretched": "samples, stretched",
+    "shown": "pictures, shown at their new times",
+    "encoded": "samples, encoded",
 }
 """What was counted, by what was done."""
 
@@ -51,9 +53,11 @@ _UNITS = {
 def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Carry FILE, that is on the clock of one stream of ALIGNMENT, to the clock of another.
 
-    Sound (wav, flac, ogg), tables with columns of times (csv, tsv), arrays (npy, npz), labels and
-    subtitles (srt, vtt, ass, TextGrid, eaf, Audacity's txt). In files of text nothing but the
-    times changes. Several ALIGNMENTs are gone through one after the other.
+    Sound (wav, flac, ogg), video (mp4, mov, mkv, webm, m4a; or its sound alone), tables with
+    columns of times (csv, tsv), arrays (npy, npz), labels and subtitles (srt, vtt, ass, TextGrid,
+    eaf, Audacity's txt). In files of text nothing but the times changes, pictures of a video are
+    shown at their new times and not coded anew. Several ALIGNMENTs are gone through one after the
+    other.
     """
     run = take_run(options)
     request = _request(arguments, options)
@@ -68,7 +72,7 @@ def apply(arguments: tuple[str, ...], as_json: bool, **options: Any) -> None:
         rate=options["rate"],
         nearest=options["nearest"],
     )
-    if request.file is not None and kind_of(request.file) == "sound":
+    if request.file is not None and kind_of(request.file) in ("sound", "media"):
         run.note_first_run()
     with run.progress() as progress:
         time_map, done = apply_all(request, settings, force=run.force, progress=progress)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,10 @@ from mmalign_cli.commands.options import (
     stream_options,
     take_run,
 )
+
+if TYPE_CHECKING:
+    from mmalign_cli.commands.options import Run
+    from mmalign_cli.streams.spec import StreamSpec
 
 _MOST_LINES = 100
 
@@ -27,12 +32,12 @@ def info(file: str, as_json: bool, **parameters: Any) -> None:
     """Say what FILE, a stream or an alignment document, holds.
 
     Of a stream: its frames, rate and times, as it would be aligned, and what aligning it to
-    another of its length would take. Of a container, an HDF5 file or a table of typed columns also
-    the tracks, datasets or columns in it.
+    another of its length would take; where values are missing, which and when. Of a container, an
+    HDF5 file or a table of typed columns also the tracks, datasets or columns in it.
     """
     run = take_run(parameters)
 
-    from mmalign_cli.errors import ChoiceError
+    from mmalign_cli.errors import ChoiceError, GapsError
     from mmalign_cli.streams.folder import open_input
     from mmalign_cli.streams.registry import contents_of
     from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
@@ -48,19 +53,38 @@ def info(file: str, as_json: bool, **parameters: Any) -> None:
         contents = contents_of(source, specs[0].options())
         facts = {} if contents is None else {"contents": contents}
 
-    from mmalign_cli.pipeline.dtw import describe
-    from mmalign_cli.pipeline.streams import load_streams
-
     try:
-        loaded = load_streams(specs)[0]
-        run.note([loaded.stream])
-        run.warn(loaded.stream.warnings)
-        facts = {**describe(loaded), **facts}
+        facts = {**_described(specs[0], run), **facts}
+    except GapsError as error:
+        facts = {**_mended(specs[0], run), "gaps": error.gaps, **facts}
     except ChoiceError as error:
         if not facts:
             raise
         run.warn([f"{error}"])
     _print(facts, as_json)
+
+
+def _described(spec: StreamSpec, run: Run) -> dict[str, Any]:
+    from mmalign_cli.pipeline.dtw import describe
+    from mmalign_cli.pipeline.streams import load_streams
+
+    loaded = load_streams([spec])[0]
+    run.note([loaded.stream])
+    run.warn(loaded.stream.warnings)
+    return describe(loaded)
+
+
+def _mended(spec: StreamSpec, run: Run) -> dict[str, Any]:
+    """Describe a stream with gaps as it is once they are filled, if they can be."""
+    from dataclasses import replace
+
+    from mmalign_cli.errors import InputError
+
+    try:
+        return _described(replace(spec, given={**spec.given, "nan": "interpolate"}), run)
+    except InputError as error:  # a column without any value
+        run.warn([f"{error}"])
+        return {"source": spec.path}
 
 
 def _print(facts: dict[str, Any], as_json: bool) -> None:
@@ -69,7 +93,7 @@ def _print(facts: dict[str, Any], as_json: bool) -> None:
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        for line in _lines(value) if name == "contents" else [_text(value)]:
+        for line in _LISTED[name](value) if name in _LISTED else [_text(value)]:
             click.echo(f"{name.replace('_', ' '):<{width}}  {line}")
 
 
@@ -94,6 +118,22 @@ def _lines(contents: list[dict[str, Any]]) -> list[str]:
         known = ", ".join(f"{key.replace('_', ' ')} {_text(value)}" for key, value in facts)
         lines.append(f"{_text(name[1])}: {known}")
     return lines + [f"... {len(contents)} in all"] * (len(contents) > _MOST_LINES)
+
+
+def _gap_lines(gaps: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each set of columns: what they lack, and when."""
+    lines = []
+    for gap in gaps[:_MOST_LINES]:
+        spans = [f"{a:.6g} to {b:.6g} s" if a < b else f"{a:.6g} s" for a, b in gap["spans"]]
+        lines.append(f"{_text(gap['columns'])}: {gap['missing']} frames missing, {_text(spans)}")
+    return lines + [f"... {len(gaps)} in all"] * (len(gaps) > _MOST_LINES)
+
+
+_LISTED: dict[str, Callable[[list[dict[str, Any]]], list[str]]] = {
+    "contents": _lines,
+    "gaps": _gap_lines,
+}
+"""What is shown as a line a thing."""
 
 
 def _text(value: Any) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _A = "mmalign_cli.features.audio:"
 _R = "mmalign_cli.features.roll:"
 _M = "mmalign_cli.features.motion:"
+_B = "mmalign_cli.features.body:"
 _I = "mmalign_cli.features.images:"
 
 
@@ -78,6 +79,15 @@ FEATURES: dict[str, Feature] = {
     ),
     "energy": Feature(
         _same(_M + "energy"), "units^2", "euclidean", "mean square about each column's mean"
+    ),
+    "root-centred": Feature(
+        _same(_B + "root_centred"), "as in the file", "euclidean", "points less the body's root"
+    ),
+    "scale-free": Feature(
+        _same(_B + "scale_free"), "body sizes", "euclidean", "the same in sizes of the body"
+    ),
+    "joint-angles": Feature(
+        _same(_B + "joint_angles"), "rad", "euclidean", "angle of each point's two neighbours at it"
     ),
     "logmel": Feature(
         {"audio": _A + "logmel"},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -30,6 +31,8 @@ from mmalign_cli.streams.bundle import (
 from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
+
+_LAST_CHARACTER = 0x10FFFF
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ def read_header(file: IO[bytes], subject: str) -> Header:
     """
     try:
         version = npy_format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = npy_format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = npy_format.read_array_header_2_0(file)
-        else:
-            raise ValueError("version")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the parser thinks of a damaged header
+            if version == (1, 0):
+                shape, fortran, dtype = npy_format.read_array_header_1_0(file)
+            elif version == (2, 0):
+                shape, fortran, dtype = npy_format.read_array_header_2_0(file)
+            else:
+                raise ValueError("version")
     except Exception as error:
         # numpy lets ValueError, TypeError, SyntaxError and tokenize's errors through.
         raise InputError(subject, "malformed header: not a NumPy array file") from error
@@ -89,9 +94,9 @@ def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> 
         _require_size(header.n_bytes, options.max_bytes, source.path)
         values = _read_data(file, header, source.path)
     excess = found - header.n_bytes
-    warnings = (f"{source.path}: {excess} bytes after the array ignored",) if excess else ()
+    ignored = (f"{source.path}: {excess} bytes after the array ignored",) if excess else ()
     notes = converted_note(header.dtype)
-    return Content(oriented(values, options), kind, notes=notes, warnings=warnings)
+    return Content(oriented(values, options), kind, notes=notes, warnings=ignored)
 
 
 def read_array(source: Source, max_bytes: int) -> Array:
@@ -134,7 +139,16 @@ def _read_data(file: IO[bytes], header: Header, subject: str) -> Array:
         what = f"truncated: header promises {header.n_bytes} bytes, found {len(data)}"
         raise InputError(subject, what)
     flat = np.frombuffer(data, dtype=header.dtype)
+    if header.dtype.kind == "U":
+        _require_unicode(data, header.dtype, subject)
     return flat.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _require_unicode(data: bytes, dtype: np.dtype[Any], subject: str) -> None:
+    """Refuse text that holds numbers no character has: to look at it would end in a SystemError."""
+    codes = np.frombuffer(data, dtype=f"{dtype.byteorder}u4")
+    if codes.size and codes.max() > _LAST_CHARACTER:
+        raise InputError(subject, "damaged: text with characters that there are not")
 
 
 def read_npz(source: Source, options: Options, decode_rate: Fraction | None) -> Content:

@@ -18,7 +18,7 @@ from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.extras import require_extra
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
-from mmalign_cli.streams.times import units_per_second
+from mmalign_cli.streams.times import numeric_seconds, units_per_second
 
 _INDEX = "__index_level_"  # what pandas calls a row count without a name
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -262,7 +262,7 @@ def _seconds_or_numbers(column: Any, field: Any) -> Float64Array:
 
 def _seconds(times: Float64Array, field: Any) -> Float64Array:
     """Return times in seconds: those of dates are, numbers have the unit that the name states."""
-    return times / (units_per_second(field.name) or 1) if _is_numeric(field.type) else times
+    return numeric_seconds(times, field.name) if _is_numeric(field.type) else times
 
 
 def _float64(column: Any) -> Float64Array:

@@ -15,6 +15,7 @@ import soundfile
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import FloatArray
+from mmalign_cli.runtime import libraries_hushed
 from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
@@ -56,7 +57,9 @@ def read_audio(source: Source, options: Options, decode_rate: Fraction | None) -
             raise InputError(source.path, "sample rate 0 Hz is not valid")
         file.seek(0)
         try:
-            with soundfile.SoundFile(_for_libsndfile(file, source), closefd=False) as sound:
+            with libraries_hushed():
+                opened = soundfile.SoundFile(_for_libsndfile(file, source), closefd=False)
+            with opened as sound:
                 return _decode(sound, riff, source, options, decode_rate)
         except soundfile.LibsndfileError as error:
             raise InputError(source.path, f"cannot be decoded: {error.error_string}") from None
@@ -136,10 +139,11 @@ def _decode(
         what = f"no channel {options.channel}: it has {n_channels}, the first is 0"
         raise InputError(source.path, what)
     first, last = _span(sound.frames, rate, source, options)
-    if sound.seekable():
-        sound.seek(first)
-    else:
-        sound.read(first, dtype="float32")
+    with libraries_hushed():
+        if sound.seekable():
+            sound.seek(first)
+        else:
+            sound.read(first, dtype="float32")
     blocks = _blocks(sound, last - first, first, source, options)
     values, n_read = collect(blocks, last - first, rate, decode_rate)
     promised, found = last - first, n_read
@@ -172,13 +176,21 @@ def _blocks(
     """Yield blocks of one channel, float32 (n,), until `n_frames` were read or the file ends."""
     done = 0
     while done < n_frames:
-        block = sound.read(min(_BLOCK_FRAMES, n_frames - done), dtype="float32", always_2d=True)
+        n_wanted = min(_BLOCK_FRAMES, n_frames - done)
+        with libraries_hushed():
+            block = sound.read(n_wanted, dtype="float32", always_2d=True)
         if len(block) == 0:
             return
-        mono = block.mean(axis=1) if options.channel is None else block[:, options.channel]
+        mono = mixed(block) if options.channel is None else block[:, options.channel]
         require_finite(mono, first + done, sound.samplerate, source)
         done += len(block)
         yield np.ascontiguousarray(mono)
+
+
+def mixed(block: FloatArray, axis: int = 1) -> FloatArray:
+    """Return the mean of the channels, which lie along `axis`; not finite where they are not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(block.mean(axis=axis))
 
 
 def require_finite(mono: FloatArray, at: int, rate: int, source: Source) -> None:

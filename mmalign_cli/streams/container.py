@@ -113,7 +113,7 @@ class Media:
         while True:
             try:
                 packet = next(packets)
-                reached = max(reached, _end_of(packet))
+                reached = max(reached, end_of(packet))
                 decoded = packet.decode() if packet.stream is track else ()
             except StopIteration:
                 break
@@ -122,10 +122,16 @@ class Media:
                 self._fall_short(what)
                 return
             yield from decoded
-        self._require_length(reached)
+        self.require_length(reached)
 
-    def _require_length(self, reached: Fraction) -> None:
-        """Compare where the file ends with where its header says."""
+    def require_length(self, reached: Fraction) -> None:
+        """Compare where the file ends, on its own clock, with where its header says.
+
+        Raises
+        ------
+        InputError
+            If it is half a second short, unless ``allow-truncated`` takes what is there.
+        """
         container = self.container
         if container.duration is None or not _is_one_of(container, _TELL_THEIR_LENGTH):
             return
@@ -205,8 +211,8 @@ def _origin(container: InputContainer) -> Fraction:
     return min(starts, default=Fraction(0))
 
 
-def _end_of(packet: av.Packet) -> Fraction:
-    """Return where a packet ends, on the container's clock."""
+def end_of(packet: av.Packet) -> Fraction:
+    """Return where a packet ends, in seconds of the container's clock."""
     ticks = packet.dts if packet.pts is None else packet.pts
     if ticks is None or packet.time_base is None:
         return Fraction(0)

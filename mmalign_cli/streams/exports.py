@@ -117,11 +117,11 @@ def read_vicon(source: Source, options: Options, decode_rate: Fraction | None) -
     if len(rows) < 4 or rows[2][:2] != ["Frame", "Sub Frame"] or len(rows[2]) < 3:
         what = f"line {section.start + 4}: expected Frame, Sub Frame and axes"
         raise InputError(source.path, what)
-    names = _vicon_names(rows[1], rows[2])
-    note = f"{part}: units {', '.join(sorted({u for u in rows[3] if u})) or '?'}, {rows[0][0]} Hz"
+    names, rate = _vicon_names(rows[1], rows[2]), _at(rows[0], 0)
+    note = f"{part}: units {', '.join(sorted({u for u in rows[3] if u})) or '?'}, {rate} Hz"
     untimed, below = replace(options, time="none"), lines[: section.stop]
     content = read_below(source, untimed, below, section.start + 5, names, ",", note)
-    timed = replace(content, times=_vicon_times(content, rows[0][0], section, source.path))
+    timed = replace(content, times=_vicon_times(content, rate, section, source.path))
     return with_columns(timed, options, source.path, content.columns[:2])
 
 

@@ -17,6 +17,7 @@ from mmalign_cli.runtime import format_size
 from mmalign_cli.streams.bundle import NUMBERS, Member, check_dtype, choose_array, with_companions
 from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.extras import require_extra
+from mmalign_cli.streams.hdf5_texts import heap_texts
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
 from mmalign_cli.streams.times import RATE_NAMES, exact_rate
@@ -130,7 +131,7 @@ def _member(dataset: h5py.Dataset, is_matlab: bool) -> Member:
     if _is_characters(dataset, is_matlab):
         return Member(shape[::-1][:1], "U")
     if _is_text(dataset) and (dataset.dtype.kind == "S" or dataset.id.get_offset() is not None):
-        return Member(shape, "U")  # packed texts of any length are not: see _require_texts
+        return Member(shape, "U")  # packed texts of any length are not read
     kind = "O" if dataset.dtype.hasobject else dataset.dtype.kind
     return Member(shape[::-1] if is_matlab else shape, kind)
 
@@ -140,32 +141,15 @@ def _values(dataset: h5py.Dataset, source: Source, options: Options, is_matlab: 
     subject = f"{source.path}: {str(dataset.name).lstrip('/')}"
     _require_own_data(dataset, subject)
     _require_size(dataset, source, options.max_bytes, subject)
+    if _is_text(dataset) and dataset.dtype.kind == "O":
+        return heap_texts(dataset, source, subject)
     if _is_text(dataset):
-        _require_texts(dataset, source, subject)
         texts = np.asarray(dataset.asstr(errors="replace")[()])
         return np.array([str(text) for text in texts.ravel()])
     values = np.asarray(dataset[()])
     if _is_characters(dataset, is_matlab):
         return np.array(["".join(map(chr, row)) for row in values.T.tolist()])
     return values.T if is_matlab else values
-
-
-def _require_texts(dataset: h5py.Dataset, source: Source, subject: str) -> None:
-    """Refuse texts longer than the file: the library makes room for any length that is stated.
-
-    Of texts of any length the dataset holds, for each, its length and where it is.
-    """
-    if dataset.dtype.kind != "O":
-        return
-    place = np.dtype([("length", "<u4"), ("at", "<u8"), ("index", "<u4")])
-    n_bytes = dataset.size * place.itemsize
-    with source.open() as raw:
-        raw.seek(dataset.id.get_offset())
-        stored = raw.read(min(n_bytes, source.size))
-    is_whole = len(stored) == dataset.id.get_storage_size() == n_bytes
-    lengths = np.frombuffer(stored, place)["length"] if is_whole else np.zeros(0)
-    if not is_whole or int(lengths.sum(dtype=np.uint64)) > source.size:
-        raise InputError(subject, "promises more text than the file holds")
 
 
 def _attribute(holder: h5py.HLObject, name: str, kinds: str) -> Any:

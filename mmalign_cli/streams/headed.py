@@ -45,8 +45,8 @@ def read_trc(source: Source, options: Options, decode_rate: Fraction | None) -> 
     if len(lines) < 5 or not lines[3].lower().startswith("frame#"):
         raise InputError(source.path, "line 4: expected Frame#, Time and the names of markers")
     facts = dict(zip(lines[1].lower().split(), lines[2].split(), strict=False))
-    _, _, *cells = lines[3].rstrip().split("\t")
-    markers = unique(name.strip() for name in cells if name.strip())
+    cells = lines[3].rstrip().split("\t")
+    markers = unique(name.strip() for name in cells[2:] if name.strip())
     if not markers:
         raise InputError(source.path, "line 4: no marker is named")
     names = ["Frame", "time", *axes_of(markers)]

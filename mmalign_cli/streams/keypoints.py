@@ -78,7 +78,8 @@ def _who(frame: Frame, key: str | None) -> Person | None:
 
 def _sureness(person: Person) -> float:
     points = person.parts.get("body", next(iter(person.parts.values()), np.zeros((0, 4))))
-    return float(np.nansum(points[:, 3]))
+    with np.errstate(over="ignore", invalid="ignore"):  # who claims 1e308 is as sure as can be
+        return float(np.nansum(points[:, 3]))
 
 
 def _nobody(poses: Poses, options: Options, subject: str) -> InputError:

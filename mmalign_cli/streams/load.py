@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
-from mmalign_cli.errors import InputError
+from mmalign_cli.errors import GapsError, InputError
 from mmalign_cli.model import BoolArray, EvenTimes, Float64Array, FloatArray, Stream, frame_times
 from mmalign_cli.streams.columns import chosen_columns
 from mmalign_cli.streams.content import Content
@@ -141,7 +142,8 @@ def _array_columns(
 def _as_float(values: FloatArray, content: Content) -> FloatArray:
     """Return native float: float32 for pictures, float64 for everything else."""
     kind = np.float32 if content.kind == "images" else np.float64
-    return np.ascontiguousarray(values, dtype=kind)
+    with np.errstate(invalid="ignore", over="ignore"):  # a NaN that signals; beyond float64
+        return np.ascontiguousarray(values, dtype=kind)
 
 
 def _clock(
@@ -185,9 +187,8 @@ def _mend(frames: _Frames, columns: tuple[str, ...], options: Options, source: S
         where = f"row {frame + 1} column {columns[column] if columns else column + 1}"
         value = "value is" if n_bad == 1 else "values are"
         what = f"{n_bad} {value} missing or not finite, first at {where}"
-        raise InputError(
-            source.path, what, "nan=interpolate fills them, nan=drop leaves frames out"
-        )
+        hint = "nan=interpolate fills them, nan=drop leaves frames out"
+        raise GapsError(source.path, what, hint, _gaps(frames.times, bad, columns))
     if options.nan == "drop":
         kept = frames.keep(np.asarray(~bad.any(axis=1)))
         if len(kept.values) == 0:
@@ -197,6 +198,21 @@ def _mend(frames: _Frames, columns: tuple[str, ...], options: Options, source: S
         return kept
     frames.warnings.append(f"{source.path}: {n_bad} missing values interpolated")
     return replace(frames, values=_interpolated(frames, bad, columns, source))
+
+
+def _gaps(times: Float64Array, bad: BoolArray, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return what is missing, once for all columns that lack the same frames; see `GapsError`."""
+    alike: dict[bytes, list[int]] = {}
+    for c in np.flatnonzero(bad.any(axis=0)):
+        alike.setdefault(bad[:, c].tobytes(), []).append(int(c))
+    gaps = []
+    for held in alike.values():
+        missing = bad[:, held[0]]
+        edges = np.flatnonzero(np.diff(missing, prepend=False, append=False)).reshape(-1, 2)
+        spans = np.column_stack([times[edges[:, 0]], times[edges[:, 1] - 1]])
+        names = [columns[c] if columns else str(c + 1) for c in held]
+        gaps.append({"columns": names, "missing": int(missing.sum()), "spans": spans.tolist()})
+    return gaps
 
 
 def _interpolated(
@@ -211,5 +227,14 @@ def _interpolated(
         if not good.any():
             column = columns[c] if columns else c + 1
             raise InputError(source.path, f"column {column} has no value", "leave it out: columns=")
-        values[~good, c] = np.interp(frames.times[~good], frames.times[good], values[good, c])
+        values[~good, c] = _between(frames.times[good], values[good, c], frames.times[~good])
     return values
+
+
+def _between(at: Float64Array, known: FloatArray, wanted: Float64Array) -> FloatArray:
+    """Return values between the known ones: as means, for a slope may be beyond any float."""
+    places = np.interp(wanted, at, np.arange(len(at)))
+    before = places.astype(np.intp)
+    after = np.minimum(before + 1, len(at) - 1)
+    share = places - before
+    return np.asarray((1 - share) * known[before] + share * known[after])

@@ -59,11 +59,14 @@ _AUDIO = "mmalign_cli.streams.audio:read_audio"
 _TABLE = "mmalign_cli.streams.table:read_table"
 
 _RIFF, _RF64 = ((0, b"RIFF"), (8, b"WAVE")), ((0, b"RF64"), (8, b"WAVE"))
+_ZIP: tuple[Magic, ...] = (((0, b"PK\x03\x04"),), ((0, b"PK\x05\x06"),))
+_GZIP: Magic = ((0, b"\x1f\x8b"),)
 _NPY = "mmalign_cli.streams.arrays:read_npy"
 _NPZ = "mmalign_cli.streams.arrays:read_npz"
 _MAT = "mmalign_cli.streams.mat:read_mat"
 _MEDIA = ("mmalign_cli.streams.media:read_media", "mmalign_cli.streams.media:media_contents")
 _HDF5 = ("mmalign_cli.streams.hdf5:read_hdf5", "mmalign_cli.streams.hdf5:hdf5_contents")
+_HDF5_AT = (0, 512, 1024, 2048)  # behind a block of the user's
 _ARROW = "mmalign_cli.streams.arrow:"
 
 # A file of QuickTime's kind begins with one of these boxes, behind the four bytes of its size.
@@ -83,18 +86,25 @@ FORMATS: dict[str, Format] = {
     "aiff": Format("AIFF", ("aiff", "aif", "aifc"), _AUDIO, (((0, b"FORM"), (8, b"AIF")),)),
     "mp3": Format("MP3", ("mp3",), _AUDIO, (((0, b"ID3"),),)),
     "npy": Format("NPY", ("npy",), _NPY, (((0, b"\x93NUMPY"),),)),
-    "npz": Format("NPZ", ("npz",), _NPZ, (((0, b"PK\x03\x04"),), ((0, b"PK\x05\x06"),))),
+    "npz": Format("NPZ", ("npz",), _NPZ, _ZIP),
     "mat": Format("MAT", ("mat",), _MAT, (((0, b"MATLAB 5.0"),),)),
     "mp4": _media("MP4", "mp4 m4a m4v mov 3gp", *((4, box) for box in _BOXES)),
     "mkv": _media("Matroska", "mkv webm mka", (0, b"\x1aE\xdf\xa3")),
     "avi": Format("AVI", ("avi",), _MEDIA[0], (((0, b"RIFF"), (8, b"AVI ")),), _MEDIA[1]),
     "mpg": _media("MPEG", "mpg mpeg vob", (0, b"\x00\x00\x01\xba")),
+    "ts": Format(
+        "MPEG-TS",
+        ("ts", "m2ts", "mts", "trp"),
+        _MEDIA[0],
+        (((0, b"G"), (188, b"G"), (376, b"G")), ((4, b"G"), (196, b"G"), (388, b"G"))),
+        _MEDIA[1],
+    ),
     "aac": _media("AAC", "aac", (0, b"\xff\xf1"), (0, b"\xff\xf9")),
     "hdf5": Format(
         "HDF5",
         ("h5", "hdf5", "hdf", "mat"),  # mat: version 7.3 of MATLAB's files
         _HDF5[0],
-        (((0, b"\x89HDF\r\n\x1a\n"),), ((0, b"MATLAB 7.3"),)),
+        (*(((at, b"\x89HDF\r\n\x1a\n"),) for at in _HDF5_AT), ((0, b"MATLAB 7.3"),)),
         _HDF5[1],
     ),
     "parquet": Format(
@@ -120,6 +130,7 @@ FORMATS: dict[str, Format] = {
     ),
     "c3d": Format("C3D", ("c3d",), _S + "c3d:read_c3d", (((0, b"\x02P"),), ((0, b"\x03P"),))),
     "xdf": Format("XDF", ("xdf",), _S + "xdf:read_xdf", (((0, b"XDF:"),),)),
+    "xdfz": Format("packed XDF", ("xdfz",), _S + "packed:read_xdfz", (_GZIP,)),
     "trc": Format("TRC", ("trc",), _S + "headed:read_trc", opening=r"PathFileType[\t ]"),
     "sto": Format(
         "MOT or STO",
@@ -137,6 +148,7 @@ FORMATS: dict[str, Format] = {
         _S + "score:read_musicxml",
         opening=r"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<score-(?:part|time)wise",
     ),
+    "mxl": Format("packed MusicXML", ("mxl",), _S + "packed:read_mxl", _ZIP),
     "textgrid": Format(
         "TextGrid", ("textgrid",), _S + "labels:read_textgrid", opening=PRAAT_OPENING
     ),
@@ -158,7 +170,7 @@ FOREIGN: tuple[tuple[str, Magic], ...] = (
     ("JPEG", ((0, b"\xff\xd8\xff"),)),
     ("PDF", ((0, b"%PDF"),)),
     ("version 1 of Feather", ((0, b"FEA1"),)),
-    ("gzip", ((0, b"\x1f\x8b"),)),
+    ("gzip", _GZIP),
     ("a pickle", ((0, b"\x80\x02"),)),
     ("a pickle", ((0, b"\x80\x03"),)),
     ("a pickle", ((0, b"\x80\x04"),)),
@@ -200,8 +212,10 @@ def format_of(source: Source, options: Options) -> str:
             raise UsageError("format", f"{options.format!r} is not a format", hint)
         return options.format
     by_name = format_by_name(source.path)
-    by_content = _sniff(source.head)
+    if by_name is not None and _is_of(source.head, FORMATS[by_name].magics):
+        return by_name
     _reject_foreign(source, by_name)
+    by_content = _sniff(source.head)
     if by_content is None:
         return _text_format(source, by_name)
     if by_name is None or _extension(source.path) in FORMATS[by_content].extensions:
@@ -245,11 +259,15 @@ def _matches(head: bytes, magic: Magic) -> bool:
     return all(head[at : at + len(mark)] == mark for at, mark in magic)
 
 
+def _is_of(head: bytes, magics: tuple[Magic, ...]) -> bool:
+    return any(_matches(head, magic) for magic in magics)
+
+
 def _sniff(head: bytes) -> str | None:
     """Return the format whose magic bytes, or whose opening, stand in `head`."""
     text = head.decode("utf-8-sig", "replace") if looks_like_text(head) else ""
     for name, f in FORMATS.items():
-        if any(_matches(head, magic) for magic in f.magics):
+        if _is_of(head, f.magics):
             return name
         if f.opening and re.match(f.opening, text):
             return name

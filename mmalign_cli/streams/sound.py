@@ -11,7 +11,10 @@ import soundfile
 
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Float64Array
+from mmalign_cli.runtime import libraries_hushed
 from mmalign_cli.streams.audio import cut_short
+from mmalign_cli.streams.reel import open_reel
+from mmalign_cli.streams.registry import is_container
 from mmalign_cli.streams.source import reason_of
 
 PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -31,6 +34,8 @@ class Sound:
         Its size.
     container, subtype : str
         libsndfile's names of them.
+    warnings : list of str
+        What was found on the way.
     """
 
     def __init__(self, path: str, file: Any) -> None:
@@ -40,6 +45,7 @@ class Sound:
         self.n_channels: int = file.channels
         self.container: str = file.format
         self.subtype: str = file.subtype
+        self.warnings: list[str] = getattr(file, "warnings", [])
         self._file = file
         self._held = np.zeros((file.channels, 0))
         self._begin = 0  # of what is held
@@ -70,7 +76,8 @@ class Sound:
             kept = self._held[:, first - self._begin :]
         else:
             kept, held_to = self._held[:, :0], first
-            self._file.seek(first)
+            with libraries_hushed():
+                self._file.seek(first)
         if last > held_to:
             kept = np.concatenate([kept, self._decode(held_to, last - held_to)], axis=1)
         self._held, self._begin = kept, first
@@ -78,7 +85,10 @@ class Sound:
     def _decode(self, at: int, count: int) -> Float64Array:
         whole = self.subtype in PCM_BITS
         try:
-            block = self._file.read(count, dtype="int32" if whole else "float64", always_2d=True)
+            with libraries_hushed():
+                block = self._file.read(
+                    count, dtype="int32" if whole else "float64", always_2d=True
+                )
         except (soundfile.SoundFileError, RuntimeError) as error:
             what = f"cannot be decoded at {at / self.rate:.2f} s: {_reason(error)}"
             raise InputError(self.path, what) from None
@@ -91,7 +101,7 @@ class Sound:
 
 @contextmanager
 def open_sound(path: str, *, allow_truncated: bool = False) -> Iterator[Sound]:
-    """Open a recording.
+    """Open a recording: a sound file, or the first track of sound of a container.
 
     Raises
     ------
@@ -99,6 +109,10 @@ def open_sound(path: str, *, allow_truncated: bool = False) -> Iterator[Sound]:
         If it cannot be opened or decoded, holds nothing, or ends before its header says, unless
         that is allowed.
     """
+    if is_container(path):
+        with open_reel(path, allow_truncated=allow_truncated) as reel:
+            yield Sound(path, reel)
+        return
     try:
         raw = open(path, "rb", buffering=0)  # noqa: SIM115 -- the block below closes it
     except (OSError, ValueError) as error:
@@ -107,7 +121,8 @@ def open_sound(path: str, *, allow_truncated: bool = False) -> Iterator[Sound]:
         short = cut_short(raw)  # unbuffered: libsndfile reads on from where the descriptor is
         raw.seek(0)
         try:
-            file = soundfile.SoundFile(raw.fileno(), closefd=False)
+            with libraries_hushed():
+                file = soundfile.SoundFile(raw.fileno(), closefd=False)
         except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
             raise InputError(path, f"cannot be decoded: {_reason(error)}") from None
         with file:

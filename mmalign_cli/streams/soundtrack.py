@@ -13,19 +13,29 @@ import numpy as np
 from mmalign_cli.errors import InputError, LimitError
 from mmalign_cli.model import FloatArray
 from mmalign_cli.runtime import format_size
-from mmalign_cli.streams.audio import SLACK, collect, require_finite
+from mmalign_cli.streams.audio import SLACK, collect, mixed, require_finite
 from mmalign_cli.streams.container import Media
 from mmalign_cli.streams.content import Content
 
 _BLOCK_FRAMES = 1 << 16
 _GAP_S = Fraction(1, 10)  # times may jitter, and be rounded to a millisecond, by less than that
-_LONGEST_GAP_S = 600
+LONGEST_GAP_S = 600
+"""Of a track of sound: beyond that its clock is damaged."""
 _FULL_SCALE = {"u1": 2**7, "i2": 2**15, "i4": 2**31}
 
 
 @dataclass(frozen=True)
-class _Track:
-    """What the first frame tells of all: samples a second, channels, and its time in seconds."""
+class Track:
+    """What the first frame of a track tells of all.
+
+    Parameters
+    ----------
+    rate : int
+        Samples per second.
+    n_channels : int
+    start : Fraction
+        The time of its first sample in seconds.
+    """
 
     rate: int
     n_channels: int
@@ -64,7 +74,7 @@ def read_soundtrack(media: Media, decode_rate: Fraction | None) -> Content:
     first_frame = next(frames, None)
     if first_frame is None:
         raise InputError(path, "no audio frames")
-    track = _described(first_frame, media)
+    track = described(first_frame, media)
     if options.channel is not None and options.channel >= track.n_channels:
         what = f"no channel {options.channel}: it has {track.n_channels}, the first is 0"
         raise InputError(path, what)
@@ -72,7 +82,7 @@ def read_soundtrack(media: Media, decode_rate: Fraction | None) -> Content:
     first = max(first, 0)
     last = None if options.end is None else math.floor(track.index(options.end) + SLACK) + 1
     rate = Fraction(track.rate)
-    blocks = _cut(_laid_out(first_frame, frames, track, media), first, last)
+    blocks = _cut(_mono(laid_out(first_frame, frames, track, media), track, media), first, last)
     most = int(options.max_bytes // 4 * rate / (decode_rate or rate))
     blocks = _limited(_grouped(blocks), most, media)
     values, n_read = collect(blocks, 0, rate, decode_rate)
@@ -87,28 +97,53 @@ def read_soundtrack(media: Media, decode_rate: Fraction | None) -> Content:
     )
 
 
-def _described(frame: Any, media: Media) -> _Track:
+def described(frame: Any, media: Media) -> Track:
+    """Return what the first frame of a track tells.
+
+    Raises
+    ------
+    InputError
+        If that is no sound.
+    """
     rate, n_channels = frame.sample_rate, frame.layout.nb_channels
     if rate <= 0 or n_channels <= 0:
         raise InputError(media.source.path, f"{rate} Hz, {n_channels} channels: no sound is that")
-    return _Track(rate, n_channels, media.seconds(frame) or Fraction(0))
+    return Track(rate, n_channels, media.seconds(frame) or Fraction(0))
 
 
-def _laid_out(
-    first: Any, others: Iterator[Any], track: _Track, media: Media
-) -> Iterator[FloatArray]:
-    """Yield one channel of frame after frame, float32 (n,), with silence where there is a gap."""
+def laid_out(first: Any, others: Iterator[Any], track: Track, media: Media) -> Iterator[FloatArray]:
+    """Yield the channels of frame after frame, float32 (n_channels, n), gaps as silence.
+
+    Raises
+    ------
+    InputError
+        If rate or channels change on the way, or the clock jumps.
+    """
     done = 0
     for frame in _chain(first, others):
         if (frame.sample_rate, frame.layout.nb_channels) != (track.rate, track.n_channels):
             at = float(track.start) + done / track.rate
             raise InputError(media.source.path, f"rate or channels change at {at:.2f} s")
         silence = _gap(frame, done, track, media)
-        for begin in range(0, silence, _BLOCK_FRAMES):
-            yield np.zeros(min(_BLOCK_FRAMES, silence - begin), dtype=np.float32)
-        mono = _mono(frame, media.options.channel)
-        require_finite(mono, done + silence, track.rate, media.source)
-        done += silence + len(mono)
+        yield from silent_blocks(track.n_channels, silence)
+        channels = _channels(frame)
+        done += silence + channels.shape[1]
+        yield channels
+
+
+def silent_blocks(n_channels: int, n_samples: int) -> Iterator[FloatArray]:
+    """Yield silence, float32 (n_channels, n) a block."""
+    for begin in range(0, n_samples, _BLOCK_FRAMES):
+        yield np.zeros((n_channels, min(_BLOCK_FRAMES, n_samples - begin)), dtype=np.float32)
+
+
+def _mono(blocks: Iterator[FloatArray], track: Track, media: Media) -> Iterator[FloatArray]:
+    """Yield one channel, or the mean of all, float32 (n,) a block."""
+    channel, done = media.options.channel, 0
+    for block in blocks:
+        mono = np.ascontiguousarray(mixed(block, axis=0) if channel is None else block[channel])
+        require_finite(mono, done, track.rate, media.source)
+        done += len(mono)
         yield mono
 
 
@@ -117,7 +152,7 @@ def _chain(first: Any, others: Iterator[Any]) -> Iterator[Any]:
     yield from others
 
 
-def _gap(frame: Any, done: int, track: _Track, media: Media) -> int:
+def _gap(frame: Any, done: int, track: Track, media: Media) -> int:
     """Return the samples that lack before a frame, by its time."""
     at = media.seconds(frame)
     expected = track.start + Fraction(done, track.rate)
@@ -125,7 +160,7 @@ def _gap(frame: Any, done: int, track: _Track, media: Media) -> int:
     if abs(gap) <= _GAP_S:
         return 0
     where = f"at {float(expected):.2f} s"
-    if abs(gap) > _LONGEST_GAP_S:
+    if abs(gap) > LONGEST_GAP_S:
         what = f"the clock of its sound jumps by {float(gap):.6g} s {where}"
         raise InputError(media.source.path, what, "cut it there, or write it anew with ffmpeg")
     if gap < 0:
@@ -142,8 +177,8 @@ def _warn_once(media: Media, what: str) -> None:
         media.warnings.append(f"{media.source.path}: {what}")
 
 
-def _mono(frame: Any, channel: int | None) -> FloatArray:
-    """Return one channel of a frame, or the mean of all, with full scale 1, float32 (n,)."""
+def _channels(frame: Any) -> FloatArray:
+    """Return the samples of a frame with full scale 1, float32 (n_channels, n)."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
@@ -151,9 +186,8 @@ def _mono(frame: Any, channel: int | None) -> FloatArray:
     if scale is not None:
         silent = scale if samples.dtype.kind == "u" else 0
         samples = (samples.astype(np.float64) - silent) / scale
-    samples = samples.astype(np.float32)
-    mono = samples.mean(axis=0) if channel is None else samples[channel]
-    return np.ascontiguousarray(mono)
+    with np.errstate(over="ignore"):  # what is beyond float32 is refused as not finite
+        return np.asarray(samples.astype(np.float32))
 
 
 def _cut(blocks: Iterator[FloatArray], first: int, last: int | None) -> Iterator[FloatArray]:

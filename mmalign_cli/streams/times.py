@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ RATE_NAMES = frozenset({"rate", "fs", "fps", "sr", "sample_rate", "frame_rate"})
 
 _EVEN_WITHIN = 0.01  # of a period: times as exact as that count as evenly spaced
 _DENOMINATORS = (1, 1001, *range(2, 1001))  # 30000/1001 is the rate of television
+_LARGEST_RATE = 10**9
 _USUAL_RATES = (24, 25, 30, 50, 60, 100, 120, 200, 240, 250)
 _PLAIN = r"(?:\d{1,20}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,2})?"
 _CLOCK = r"\d+:\d\d:\d\d(?:\.\d*)?"
@@ -57,7 +57,8 @@ def numeric_seconds(times: Array, name: str) -> Float64Array:
     """
     if times.dtype.kind == "M":
         return _seconds_of_dates(times)
-    return np.asarray(times, dtype=np.float64) / (units_per_second(name) or 1)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused later
+        return np.asarray(times, dtype=np.float64) / (units_per_second(name) or 1)
 
 
 def _seconds_of_dates(dates: Array) -> Float64Array:
@@ -144,9 +145,9 @@ def exact_rate(value: float, subject: str) -> Fraction:
     Raises
     ------
     InputError
-        If it is not a positive number.
+        If it is not a positive number, or beyond reason.
     """
-    if not (math.isfinite(value) and value > 0):
+    if not 1 / _LARGEST_RATE < value < _LARGEST_RATE:
         raise InputError(subject, f"the rate in the file is {value}")
     return Fraction(repr(value))
 
@@ -160,7 +161,7 @@ def rate_of_period(written: str) -> Fraction | None:
     if not re.fullmatch(_PLAIN, written.strip(), re.ASCII):  # Fraction("1e999999999") never returns
         return None
     period = Fraction(written.strip())
-    if not Fraction(1, 10**9) < period < 10**9:
+    if not Fraction(1, _LARGEST_RATE) < period < _LARGEST_RATE:
         return None
     last_place = Fraction(1, 10 ** len(written.strip().lower().partition(".")[2]))
     simple = [Fraction(round(d / period), d) for d in (1, 1001) if round(d / period)]

@@ -213,7 +213,8 @@ def read_document(path: str) -> Alignment:
     """
     data = open_source(path, _MAX_BYTES).read(_MAX_BYTES)
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
+        text = data.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise InputError(path, "is not an alignment document: not JSON") from None
     if not isinstance(value, dict):
@@ -234,6 +235,13 @@ def is_document(head: bytes) -> bool:
 
 def _no_constant(name: str) -> float:
     raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def _check_version(value: Mapping[str, Any], path: str) -> None:

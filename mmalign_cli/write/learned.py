@@ -19,6 +19,8 @@ from mmalign_cli.write.path import write_arrays
 
 FORMAT = "mmalign.model/1"
 _MAX_BYTES = 1024**3
+_SLACK = 1e-6  # that rounding may leave beyond 1
+_LARGEST = 1e100  # its square is a number too
 
 
 def write_learned(
@@ -66,9 +68,15 @@ def _map(arrays: Mapping[str, Array], k: int) -> StreamMap:
 
 def _agrees(learned: Learned) -> bool:
     """Tell whether the maps take frames to as many coordinates as there are correlations."""
+    rho = learned.correlations
+    if rho.dtype.kind != "f" or rho.ndim != 1 or not (np.abs(rho) < 1 + _SLACK).all():
+        return False
     try:
-        found = [one(np.zeros((2, one.n_dims))) for one in learned.maps]
+        found = [one(np.eye(2, one.n_dims)) for one in learned.maps]
     except (ValueError, TypeError, IndexError):
         return False
     shape = (2, *np.shape(learned.correlations))
-    return all(v.shape == shape and bool(np.isfinite(v).all()) for v in found)
+    return all(
+        v.shape == shape and v.dtype.kind == "f" and bool((np.abs(v) < _LARGEST).all())
+        for v in found
+    )

@@ -26,6 +26,7 @@ _CONTAINERS = {
 }
 _FALLBACKS = ("PCM_24", "PCM_16", "VORBIS")
 _LOSSY_TO = "PCM_16"  # what a decoder of ogg or mp3 gives holds no more
+_LONGEST_S = 30 * 86400.0  # of silence before a recording, and of what becomes of it
 _WAV_BYTES = 0xF0000000  # more does not fit in a WAV
 
 
@@ -47,6 +48,8 @@ class Written:
         Values beyond full scale, that were cut off.
     lost_s : float
         Seconds of the recording that lie before the output's first sample.
+    warnings : tuple of str
+        What was found in the recording.
     """
 
     n_samples: int
@@ -55,6 +58,12 @@ class Written:
     stretched: bool
     n_clipped: int
     lost_s: float
+    warnings: tuple[str, ...] = ()
+
+
+def is_sound_ending(path: str) -> bool:
+    """Tell whether a file's name is that of a sound file that is written here."""
+    return os.path.splitext(path)[1].lower() in _CONTAINERS
 
 
 def sound_ending(path: str) -> str:
@@ -65,11 +74,10 @@ def sound_ending(path: str) -> str:
     UsageError
         If no sound is written under such a name.
     """
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in _CONTAINERS:
+    if not is_sound_ending(path):
         hint = "sound is written as " + ", ".join(_CONTAINERS)
         raise UsageError(path, "names no kind of sound file that is written here", hint)
-    return ending
+    return os.path.splitext(path)[1].lower()
 
 
 def write_resynced(
@@ -126,6 +134,7 @@ def write_resynced(
     backward = time_map.inverse()
     with open_sound(source, allow_truncated=allow_truncated) as sound, Outputs(force) as outputs:
         end_s = float(time_map(sound.n_samples / sound.rate))
+        require_near(source, float(time_map(0.0)) - start_s, end_s, time_map.to)
         length = round((end_s - start_s) * sound.rate) if n_samples is None else n_samples
         if length <= 0:
             what = f"ends at {end_s:g} s of {time_map.to}: nothing of it is left"
@@ -139,7 +148,30 @@ def write_resynced(
                     writer.write(block)
                     progress("sound", writer.n_written, length)
     lost_s = max(0.0, float(backward(start_s)))
-    return Written(length, sound.rate, subtype, stretch, writer.n_clipped, lost_s)
+    found = (*sound.warnings,)
+    return Written(length, sound.rate, subtype, stretch, writer.n_clipped, lost_s, found)
+
+
+def require_near(source: str, begin_s: float, end_s: float, clock: str) -> None:
+    """Refuse to write days of silence: clocks that count from 1970 are met in logs.
+
+    Parameters
+    ----------
+    source : str
+        The recording, for the message.
+    begin_s, end_s : float
+        Where it begins and ends on the other clock, after the output's begin.
+    clock : str
+        The name of that clock.
+
+    Raises
+    ------
+    InputError
+        If it begins or ends a month later.
+    """
+    if not max(begin_s, end_s - begin_s) < _LONGEST_S:
+        what = f"would begin at {begin_s:.6g} s of {clock} and end at {end_s:.6g} s"
+        raise InputError(source, what, "align streams whose times start near 0 s")
 
 
 def _stored_as(sound: Sound, ending: str, length: int) -> tuple[str, str]:
