@@ -32,15 +32,10 @@ from numba.extending import overload
 from mmalign_cli.kernels import lanes
 from mmalign_cli.kernels.codes import ENTRY, INNER
 from mmalign_cli.kernels.sweep import sweep
-from mmalign_cli.kernels.table import aligned, copy, cost_between, lay_out, slot
+from mmalign_cli.kernels.table import aligned, copy, cost_between, count_rows, lay_out, slot
 
+_LANES = max(lanes.LANES, 1)
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
-
-
-@njit(**INNER)
-def _border(table, s, w):
-    """Return the number of the border before tile (s, w)."""
-    return table.base[s] + w - table.span[s, 0] // table.width
 
 
 @njit(**INNER)
@@ -52,37 +47,46 @@ def _row_over(table, s):
 
 
 @njit(**INNER)
-def _first(table, s):
-    """Return the first anti-diagonal of strip s, counted from its own: where its row is kept."""
-    return table.span[s, 0] - s * table.begin.shape[1]
-
-
-@njit(**INNER)
-def _shift(values, by):
-    for k in range(len(values)):
+def _shift(values, n, by):
+    for k in range(n):
         values[k] = values[k] + by
 
 
 @njit(**INNER)
-def _take_above(table, s, w, g0, g1, above):
-    """Copy the row over tile (s, w) from anti-diagonal g0 to g1, and return its offset.
+def _take_above(row, first, base, last, width, offsets, corners, g0, g1, above):
+    """Copy the row over a tile from anti-diagonal g0 to g1, and return its offset.
 
     The cell over (s, g) lies on anti-diagonal g - 1 of the strip before: the first one may
     belong to the tile before.
+
+    Parameters
+    ----------
+    row : ndarray
+        The last row of the strip before.
+    first : int
+        Which anti-diagonal it begins with.
+    base : int
+        The number of the border before that strip's tile (s - 1, w), less w; -1 above the table.
+    last : int
+        That strip's last anti-diagonal (exclusive).
+    width : int
+    offsets, corners : ndarray
+        At the borders.
+    g0, g1 : int
+    above : ndarray
+        Receives the row.
     """
-    rows = table.begin.shape[1]
-    n, first = g1 - g0, g0 - s * rows + rows - _first(table, max(s - 1, 0))
-    copy(table.last_rows[_row_over(table, s), first : first + n], above)
-    if s == 0:
+    n = g1 - g0
+    copy(row[g0 - first : g1 - first], above[:n])
+    if last < 0:
         return 0.0
-    end = table.span[s - 1, 1]
-    for k in range(max(end + 1 - g0, 0), n):
+    for k in range(max(last + 1 - g0, 0), n):
         above[k] = np.inf  # what is there belongs to another strip of the group
-    past = (end - 1) // table.width + 1
-    k = _border(table, s - 1, min(w, past))
-    offset = table.offsets[k + 1 if w < past else k]
-    if g0 == w * table.width and g0 <= end:
-        above[0] = table.corners[k] + (table.offsets[k] - offset)
+    w, past = g0 // width, (last - 1) // width + 1
+    k = base + min(w, past)
+    offset = offsets[k + 1 if w < past else k]
+    if g0 == w * width and g0 <= last:
+        above[0] = corners[k] + (offsets[k] - offset)
     return offset
 
 
@@ -98,14 +102,14 @@ def _bits_of(values):
 
 
 @njit(**INNER)
-def _least(values, room):
-    """Return the least of some values, none of which is negative; `room` holds one value.
+def _least(values, n, room):
+    """Return the least of the first n values, none of which is negative; `room` holds one value.
 
     Their bits compare as integers do, and of those the compiler takes many at once.
     """
     bits, least = _bits(values), _bits(room)
     lowest = bits[0]
-    for k in range(len(bits)):
+    for k in range(n):
         lowest = min(lowest, bits[k])
     least[0] = lowest
     return room[0]
@@ -117,7 +121,7 @@ def _marks_before(table, s0, s, g0, g1):
     diagonals = 0
     for before in range(s0, s):
         diagonals += max(min(g1, table.span[before, 1]) - max(g0, table.span[before, 0]), 0)
-    return diagonals * (table.begin.shape[1] // 4)
+    return diagonals * (table.rows // 4)
 
 
 @njit(**ENTRY)
@@ -141,47 +145,72 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     int
         The number of cells.
     """
-    rows = table.begin.shape[1]
-    width = table.width
-    kind = table.states.dtype
-    keeps = len(table.states) > len(table.base)
-    above, picked = np.empty(width, kind), np.empty(width, kind)
-    ring = aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
-    state, room = aligned(2 * rows, kind), np.empty(1, kind)
+    size, kind = table.width, table.states.dtype
+    room = (
+        aligned(2 * table.rows, kind), aligned(size, kind), np.empty(size, np.int64),
+        np.empty(size, np.int64), np.empty(size, kind), np.empty(1, kind),
+        aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind),
+    )  # fmt: skip
     cells = 0
     for s in range(s0, s1):
         start, stop = max(g0, table.span[s, 0]), min(g1, table.span[s, 1])
-        produced = -1
-        last_row, first = table.last_rows[_row_over(table, s + 1)], _first(table, s) - 1
-        is_last = s == len(table.base) - 1
-        pick = table.last_slot if is_last and len(table.tail) > 0 else -1
-        at, begun = _marks_before(table, s0, s, g0, g1), start
-        while start < stop:
-            w = start // width
-            past = min(stop, (w + 1) * width)
-            k = _border(table, s, w)
-            copy(table.states[k if keeps else s], state)
-            over = _take_above(table, s, w, start, past, above)
-            t0, t1 = start - s * rows, past - s * rows
-            left = table.offsets[k]
-            offset = min(_least(state, room) + left, _least(above[: past - start], room) + over)
-            if offset == np.inf:
-                offset = 0.0
-            _shift(state, left - offset)
-            _shift(above[: past - start], over - offset)
-            produced = sweep(
-                form, table.x[s], table.dims, table.y, table.stride, ring, produced, state, above,
-                last_row[t0 - first :], table.begin[s], table.end[s], table.free[s, 0],
-                table.free[s, 1], marking, marks, at + (start - begun) * (rows // 4), pick,
-                picked, table.penalty, t0, t1,
-            )  # fmt: skip
-            if pick >= 0:
-                _keep_tail(table, picked, offset, t0, t1)
-            copy(state, table.states[k + 1 if keeps else s])
-            table.corners[k + 1], table.offsets[k + 1] = state[0], offset
-            cells += rows * (past - start)
-            start = past
+        if start < stop:
+            at = _marks_before(table, s0, s, g0, g1)
+            _sweep_strip(form, table, s, start, stop, marking, marks, at, room)
+            cells += table.rows * (stop - start)
     return cells
+
+
+@njit(**INNER)
+def _sweep_strip(form, table, s, start, stop, marking, marks, mark_at, room):
+    """Sweep the tiles of one strip.
+
+    What is used for each tile is taken out of the table once: to take an array out of a tuple,
+    or to hand the tuple on, counts references, and that takes as long as a part of a tile.
+    """
+    state, above, near, far, picked, one, ring = room
+    rows, width, span, base = table.rows, table.width, table.span, table.base
+    states, offsets, corners = table.states, table.offsets, table.corners
+    keeps, i, before = len(states) > len(base), s * table.rows, max(s - 1, 0)
+    border = base[s] - span[s, 0] // width
+    row_over, row = table.last_rows[_row_over(table, s)], table.last_rows[_row_over(table, s + 1)]
+    over_first, over_base = span[before, 0] - (rows if s == 0 else 0), base[before] - span[before, 0] // width
+    over_last = span[before, 1] if s > 0 else -1
+    x, y, walls, begun, ends = table.x[s], table.y, table.walls, table.free[s, 0], table.free[s, 1]
+    dims, stride, penalty, columns, ended = table.dims, table.stride, table.penalty, table.first, table.past
+    tails = s == len(base) - 1 and len(table.tail) > 0
+    pick = table.last_slot if tails else -1
+    produced, begin, n_begun, n_ended = -1, start, 0, 0
+    while start < stop:
+        w = start // width
+        past = min(stop, (w + 1) * width)
+        n, t0, t1, k = past - start, start - i, past - i, border + w
+        copy(states[k if keeps else s], state)
+        over = _take_above(
+            row_over, over_first, over_base, over_last, width, offsets, corners, start, past, above
+        )
+        if t0 < begun:
+            n_begun = count_rows(columns, i, rows, n_begun, t0, min(begun, t1), 0, near)
+        if t1 > ends:
+            skip = max(ends - t0, 0)
+            n_ended = count_rows(ended, i, rows, n_ended, t0 + skip, t1, rows, far[skip:])
+        left = offsets[k]
+        offset = min(_least(state, 2 * rows, one) + left, _least(above, n, one) + over)
+        if offset == np.inf:
+            offset = 0.0
+        _shift(state, 2 * rows, left - offset)
+        _shift(above, n, over - offset)
+        produced = sweep(
+            form, x, dims, y, stride, ring, produced, state, above, row[start - span[s, 0] + 1 :],
+            walls, near, far, begun, ends, marking, marks,
+            mark_at + (start - begin) * (rows // 4), pick,
+            picked, penalty, t0, t1,
+        )  # fmt: skip
+        if pick >= 0:
+            _keep_tail(table, picked, offset, t0, t1)
+        copy(state, states[k + 1 if keeps else s])
+        corners[k + 1], offsets[k + 1] = state[0], offset
+        start = past
 
 
 @njit(**INNER)
@@ -193,10 +222,15 @@ def _keep_tail(table, picked, offset, t0, t1):
 
 
 @njit(**INNER)
+def _is_set(marks, bit):
+    return (marks[bit // 8] >> (bit % 8)) & 1
+
+
+@njit(**INNER)
 def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
     """Follow the winners from (i, j) until they leave the marked tile; return i, j and `at`."""
-    rows = table.begin.shape[1]
-    half, s, first = rows // 8, -1, 0
+    rows, s, first = table.rows, -1, 0
+    lanes_of = _LANES if form.lanes else rows  # the plain loop's one vector holds all rows
     while i >= s0 * rows and i + j >= g0 and j >= 0:
         at -= 1
         path[at, 0], path[at, 1] = j, i
@@ -205,10 +239,10 @@ def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
             first = _marks_before(table, s0, s, g0, g1)
             first -= max(g0, table.span[s, 0]) * (rows // 4)
         p = slot(form.striped, rows - 1 - (i - s * rows))
-        byte = first + (i + j) * (rows // 4) + p // 8
-        if (marks[byte] >> (p % 8)) & 1:
+        bit = (first + (i + j) * (rows // 4)) * 8 + p // lanes_of * lanes_of + p
+        if _is_set(marks, bit):
             i, j = i - 1, j - 1
-        elif (marks[byte + half] >> (p % 8)) & 1:
+        elif _is_set(marks, bit + lanes_of):
             j -= 1
         else:
             i -= 1
@@ -240,7 +274,7 @@ def trace(form, table, marks, i, j, path, at, most):
     i, j, at : int
         `i` or `j` is negative where the path is complete.
     """
-    rows = table.begin.shape[1]
+    rows = table.rows
     cells = 0
     while i >= 0 and j >= 0 and cells < most:
         s0 = i // rows // table.group * table.group

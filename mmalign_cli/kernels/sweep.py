@@ -36,7 +36,10 @@ _LANES, _VECTORS, _ROWS = lanes.LANES, lanes.VECTORS, lanes.ROWS
 _BLOCKS, _OFFSETS, _CHUNK = lanes.BLOCKS, lanes.OFFSETS, lanes.CHUNK
 
 
-def sweep(form: Any, *arguments: Any) -> int:
+def sweep(
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
+):  # fmt: skip
     """Advance a tile by the anti-diagonals t0 <= t < t1.
 
     Parameters
@@ -59,10 +62,13 @@ def sweep(form: Any, *arguments: Any) -> int:
         Accumulated costs over the strip, from column t0 on.
     below : (t1 - t0,)
         Receives those of the strip's last row.
-    begin, end : (rows,) int32
-        The window: position p holds ``begin[p] <= t < end[p]``.
+    walls : (...,)
+        Zeros between infinities: `mmalign_cli.kernels.table.walls_of`.
+    near, far : (t1 - t0,) int64
+        The window: where in `walls` position 0 finds, of anti-diagonals from t0 on, what is
+        infinite until its row begins, or once it has ended.
     free0, free1 : int
-        For ``free0 <= t < free1`` all positions lie in the window.
+        From free0 on all rows have begun, and until free1 none has ended.
     marking : bool
         Write which neighbour won.
     marks : (... rows / 4,) uint8
@@ -80,45 +86,61 @@ def sweep(form: Any, *arguments: Any) -> int:
     int
         `produced`, for the next call.
     """
-    return int(_sweep_plain(form, *arguments))  # where numba is told not to compile
+    return _sweep_plain(
+        form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+        free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
+    )  # fmt: skip -- where numba is told not to compile
 
 
-@overload(sweep)
-def _sweep_of(form, *arguments):
-    chosen = _sweep_lanes if form.form.lanes else _sweep_plain
-    return lambda form, *arguments: chosen(form, *arguments)  # noqa: PLW0108 -- numba's way
-
-
-@njit(**INNER)
 def _sweep_lanes(
-    form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
-    marking, marks, mark_at, pick, picked, penalty, t0, t1,
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
 ):  # fmt: skip
     t = t0
     while t < t1:
-        masked = t < free0 or t >= free1
-        stop = t1 if t >= free1 else min(t1, free0 if masked else free1)
+        begun, ended = t >= free0, t >= free1
         produced = costs_ahead(form, x, dims, y, stride, ring, produced, t, t1)
         # To pick values, one anti-diagonal at a time: for the table's last strip alone.
-        stop = min(stop, t + 1 if pick >= 0 else produced)
-        over, under = above[t - t0 :], below[t - t0 :]
-        bits = marks[mark_at + (t - t0) * (_ROWS // 4) :]
-        if marking and masked:
-            lanes.run(form, 1, 1, x, y, stride, ring, state, over, under, begin, end, bits,
-                      penalty, t, stop)  # fmt: skip
-        elif marking:
-            lanes.run(form, 1, 0, x, y, stride, ring, state, over, under, begin, end, bits,
-                      penalty, t, stop)  # fmt: skip
-        elif masked:
-            lanes.run(form, 0, 1, x, y, stride, ring, state, over, under, begin, end, bits,
-                      penalty, t, stop)  # fmt: skip
+        stop = t + 1 if pick >= 0 else min(t1, produced)
+        stop = min(stop, stop if begun else free0, stop if ended else free1)
+        if begun and ended:
+            _run(form, 1, marking, x, y, stride, ring, state, above, below, walls, far, far, marks,
+                 mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif begun:
+            _run(form, 0, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
+                 mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif ended:
+            _run(form, 2, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
+                 mark_at, penalty, t0, t, stop)  # fmt: skip
         else:
-            lanes.run(form, 0, 0, x, y, stride, ring, state, over, under, begin, end, bits,
-                      penalty, t, stop)  # fmt: skip
+            _run(form, 1, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
+                 mark_at, penalty, t0, t, stop)  # fmt: skip
         if pick >= 0:
             picked[t - t0] = state[pick]
         t = stop
     return produced
+
+
+def _run(form: Any, walled: int, marking: bool, *arguments: Any) -> None:
+    """Choose the kernel that marks, or the one that does not."""
+    raise NotImplementedError
+
+
+@overload(_run, prefer_literal=True)
+def _run_of(form, walled, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
+            mark_at, penalty, t0, t, t1):  # fmt: skip
+    walls_up = walled.literal_value
+
+    def run(form, walled, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
+            mark_at, penalty, t0, t, t1):  # fmt: skip
+        if marking:
+            lanes.run(form, 1, walls_up, x, y, stride, ring, state, above, below, walls, near, far,
+                      marks, mark_at, penalty, t0, t, t1)  # fmt: skip
+        else:
+            lanes.run(form, 0, walls_up, x, y, stride, ring, state, above, below, walls, near, far,
+                      marks, mark_at, penalty, t0, t, t1)  # fmt: skip
+
+    return run
 
 
 def costs_ahead(form: Any, *arguments: Any) -> int:
@@ -155,18 +177,17 @@ def _compute_costs(form, x, dims, y, stride, ring, produced, t):
     return t + _CHUNK
 
 
-@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _sweep_plain(
-    form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
-    marking, marks, mark_at, pick, picked, penalty, t0, t1,
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
 ):  # fmt: skip
-    rows, kind = len(begin), state.dtype
+    rows, kind = len(state) // 2, state.dtype
     # By position, the last anti-diagonal and the one before; each holds one more, the row above.
     last, older = np.empty(rows + 1, kind), np.empty(rows + 1, kind)
     copy(state[:rows], last)
     copy(state[rows:], older[1:])
     cost, won = np.empty(rows, kind), np.empty(2 * rows, np.uint8)
-    infinity, charge = kind.type(np.inf), kind.type(penalty)
+    charge = kind.type(penalty)
     for t in range(t0, t1):
         last[rows] = above[t - t0]
         if marking or dims != 1:
@@ -179,16 +200,31 @@ def _sweep_plain(
         else:
             _take_step(form, last, older, cost, charge)
         last, older = older, last
-        if t < free0 or t >= free1:
-            for p in range(rows):
-                if t < begin[p] or t >= end[p]:
-                    last[p] = infinity
+        if t < free0:
+            _wall_up(last, walls[near[t - t0] :])
+        if t >= free1:
+            _wall_up(last, walls[far[t - t0] :])
         below[t - t0] = last[0]
         if pick >= 0:
             picked[t - t0] = last[pick]
     copy(last[:rows], state)
     copy(older[1:], state[rows:])
     return produced
+
+
+@overload(sweep, jit_options={"nogil": True, "fastmath": SAFE_FAST_MATH})
+def _sweep_of(
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
+):  # fmt: skip
+    return _sweep_lanes if form.form.lanes else _sweep_plain
+
+
+@njit(**INNER)
+def _wall_up(last, wall):
+    """Put infinity on the rows that a window's wall does not let through."""
+    for p in range(len(last) - 1):
+        last[p] = max(last[p], wall[p])
 
 
 @njit(fastmath=SAFE_FAST_MATH, **INNER)

@@ -36,10 +36,16 @@ class Table(NamedTuple):
         striped, dealt to vectors.
     dims, stride : int
     penalty : float
-    begin, end : ndarray, shape (strips, rows), int32
-        Slot p holds the anti-diagonals ``begin <= t < end`` of its strip, t = g - rows s.
+    rows : int
+        Of a strip.
+    first, past : ndarray, shape (strips * rows,) or (0,), int64
+        The window: row i holds the columns ``first <= j < past``; empty for all.
+    walls : ndarray, shape (3 rows,) or (0,)
+        Zeros between infinities (`walls_of`); where the form is striped, dealt to vectors as the
+        columns are.
     free : ndarray, shape (strips, 2), int64
-        First and last (exclusive) t at which the window holds all slots.
+        The anti-diagonal t, t = g - rows s, at which the last row of a strip begins, and that at
+        which the first one ends.
     span : ndarray, shape (strips, 2), int64
         First and last (exclusive) anti-diagonal g of each strip.
     width, group : int
@@ -69,8 +75,10 @@ class Table(NamedTuple):
     dims: int
     stride: int
     penalty: float
-    begin: npt.NDArray[np.int32]
-    end: npt.NDArray[np.int32]
+    rows: int
+    first: npt.NDArray[np.int64]
+    past: npt.NDArray[np.int64]
+    walls: npt.NDArray[Any]
     free: npt.NDArray[np.int64]
     span: npt.NDArray[np.int64]
     width: int
@@ -173,20 +181,66 @@ def _lay_rows(striped, rows, query, centre, scale, x):
 
 
 @njit(**INNER)
+def _deal(values, to):
+    """Deal values to vectors: vector s gets the values s + l VECTORS, a lane l each.
+
+    In rows of every VECTORS-th value, a vector is the one before it in its row, a lane on.
+    """
+    n = len(values) // _VECTORS
+    row = np.empty(n, values.dtype)
+    for k in range(_VECTORS):
+        for u in range(n):
+            row[u] = values[k + u * _VECTORS]
+        for u in range(n - _LANES + 1):
+            at = (k + u * _VECTORS) * _LANES
+            if at + _LANES <= len(to):
+                copy(row[u : u + _LANES], to[at : at + _LANES])
+
+
+@njit(**INNER)
 def _lay_columns(striped, rows, reference, centre, scale, y, size):
     m, dims = reference.shape
     row = _filled(size + rows, np.inf, y.dtype)
     for q in range(dims):
         for j in range(m):
             row[rows - 1 + j] = (reference[j, q] - centre[q]) * scale
-        if not striped:
+        if striped:
+            _deal(row, y[q * size * _LANES : (q + 1) * size * _LANES])
+        else:
             copy(row[:size], y[q * size : (q + 1) * size])
-            continue
-        for v in range(size):
-            to = (q * size + v) * _LANES
-            vector, ahead = y[to : to + _LANES], row[v:]
-            for lane in range(_LANES):
-                vector[lane] = ahead[lane * _VECTORS]
+
+
+@njit(**INNER)
+def walls_of(striped, rows, kind):
+    """Return zeros between infinities, (3 rows,): what is added to cells outside of a window.
+
+    Its rows begin and end in turn, so that on an anti-diagonal the first `begun` rows have begun
+    and the first `ended` ones have ended. From element `begun` on, the walls are infinite at the
+    positions of rows that have not begun; from element rows + `ended` on, at those of rows that
+    have ended.
+    """
+    walls = np.zeros(4 * rows, kind)
+    fill(walls[:rows], np.inf)
+    fill(walls[2 * rows :], np.inf)
+    if not striped:
+        return walls
+    dealt = aligned(3 * rows * _LANES, kind)
+    _deal(walls, dealt)
+    return dealt
+
+
+@njit(**INNER)
+def count_rows(columns, i, rows, r, t0, t1, before, counts):
+    """Write `before` and the number of a strip's rows r with ``columns[i + r] + r <= t``.
+
+    For the anti-diagonals t0 <= t < t1, to `counts`; of windows whose columns never step back.
+    At least r rows are so, and at the end the number is returned.
+    """
+    for t in range(t1 - t0):
+        while r < rows and columns[i + r] + r <= t0 + t:
+            r += 1
+        counts[t] = before + r
+    return r
 
 
 @njit(**INNER)
@@ -197,9 +251,12 @@ def _columns_in_row(size):
 
 
 @njit(**INNER)
-def _columns_of_rows(lo, hi, n):
-    """Return the columns that each of n rows may use, of ranges of rows that never step back."""
-    first, last = np.empty(n, np.int64), np.empty(n, np.int64)
+def _columns_of_rows(lo, hi, n, size):
+    """Return the columns that each of n rows may use, of ranges of rows that never step back.
+
+    Rows up to `size` are those of the last one.
+    """
+    first, last = np.empty(size, np.int64), np.empty(size, np.int64)
     j0, j1 = 0, 0
     for i in range(n):
         while j0 < len(hi) and hi[j0] <= i:
@@ -207,35 +264,26 @@ def _columns_of_rows(lo, hi, n):
         while j1 < len(lo) and lo[j1] <= i:
             j1 += 1
         first[i], last[i] = j0, j1
+    fill(first[n:], j0)
+    fill(last[n:], j1)
     return first, last
 
 
 @njit(**INNER)
-def _lay_window(striped, rows, lo, hi, n, begin, end, free, span):
-    """Fill begin, end, free and span of a table."""
-    m = len(lo)
-    first_column, past_column = _columns_of_rows(lo, hi, n)
+def _lay_window(n, m, rows, first, past, free, span):
+    """Fill free and span of a table."""
     for s in range(len(span)):
-        first, last = FAR, 0
-        free[s, 0], free[s, 1] = -FAR, FAR
-        for r in range(rows):
-            i = min(s * rows + r, n - 1)
-            p = slot(striped, rows - 1 - r)
-            j0, j1 = first_column[i], past_column[i]
-            begin[s, p] = -FAR if j0 == 0 else j0 + r
-            end[s, p] = FAR if j1 == m else j1 + r
-            free[s, 0], free[s, 1] = max(free[s, 0], begin[s, p]), min(free[s, 1], end[s, p])
-            first, last = min(first, j0 + r), max(last, j1 + r)
+        i, k = s * rows, (s + 1) * rows - 1
+        free[s, 0] = -FAR if first[k] == 0 else first[k] + rows - 1
+        free[s, 1] = FAR if past[i] == m else past[i]
         # One anti-diagonal earlier, to take over the corner from the strip before.
-        span[s, 0] = s * rows + max(first - 1, 0)
-        span[s, 1] = max(min(s * rows + last, n + m - 1), span[s, 0] + 1)
+        span[s, 0] = i + max(first[i] - 1, 0)
+        span[s, 1] = max(min(i + past[k] + rows - 1, n + m - 1), span[s, 0] + 1)
 
 
 @njit(**INNER)
-def _lay_everything(n, m, rows, begin, end, free, span):
+def _lay_everything(n, m, rows, free, span):
     for s in range(len(span)):
-        fill(begin[s], -FAR)
-        fill(end[s], FAR)
         free[s, 0], free[s, 1] = -FAR, FAR
         span[s, 0], span[s, 1] = s * rows, min((s + 1) * rows - 1 + m, n + m - 1)
 
@@ -281,13 +329,14 @@ def lay_out(
         fill(centre, 0.0)
     degree = scale * scale if metric == SQEUCLIDEAN else scale
 
-    begin = aligned(strips * rows, np.int32).reshape(strips, rows)
-    end = aligned(strips * rows, np.int32).reshape(strips, rows)
     free, span = np.empty((strips, 2), np.int64), np.empty((strips, 2), np.int64)
     if len(lo):
-        _lay_window(striped, rows, lo, hi, n, begin, end, free, span)
+        first, past = _columns_of_rows(lo, hi, n, strips * rows)
+        walls = walls_of(striped, rows, kind)
+        _lay_window(n, m, rows, first, past, free, span)
     else:
-        _lay_everything(n, m, rows, begin, end, free, span)
+        first, past, walls = lo, hi, np.empty(0, kind)
+        _lay_everything(n, m, rows, free, span)
     base, borders, longest = np.empty(strips, np.int64), 0, span[0, 1] - span[0, 0] + rows
     for s in range(strips):
         longest = max(longest, span[s, 1] - span[max(s - 1, 0), 0] + 1)
@@ -323,8 +372,8 @@ def lay_out(
         offsets[0] = -cost_between(metric, query, 0, reference, 0) * degree
     last_row = (n - 1) % rows
     return Table(
-        x, y, dims, stride, penalty * degree, begin, end, free, span, width, group, last_rows,
-        base, offsets, _filled(borders, np.inf, kind), states,
+        x, y, dims, stride, penalty * degree, rows, first, past, walls, free, span, width, group,
+        last_rows, base, offsets, _filled(borders, np.inf, kind), states,
         _filled(m if open_end else 0, np.inf, np.float64), last_row,
         slot(striped, rows - 1 - last_row), n, m, 1 / degree,
     )  # fmt: skip
