@@ -72,14 +72,6 @@ class Cut:
     whole: bool
 
 
-def suits(window: Window) -> bool:
-    """Tell whether the window is one without holes or empty rows whose ranges never step back."""
-    if window.full:
-        return True
-    forward = (np.diff(window.lo) >= 0).all() and (np.diff(window.hi) >= 0).all()
-    return bool(forward and (window.lo < window.hi).all()) and not window.mask.size
-
-
 @functools.lru_cache(maxsize=32)
 def weights_of(pattern: StepPattern) -> int | None:
     """Return the weight of the diagonal move if the strips know the pattern, else None."""
@@ -231,7 +223,7 @@ class Problem:
     diagonal : int
         Weight of the diagonal move.
     window : Window
-        One that `suits`.
+        One that steps forward.
     penalty : float
         In the pair's scale.
     ends : Ends

@@ -235,6 +235,7 @@ class _Steps:
             ups.append([])
         times = [builder.add(t, _count(m)) for m in range(count)]
         dones = [builder.add(done, _count(m)) for m in range(count)]
+        walls = [self._wall_starts(builder, one) for one in dones]
         for k in range(VECTORS + count - 1):
             columns = self._columns(builder, t, k)
             for m in range(max(0, k - VECTORS + 1), min(count, k + 1)):
@@ -242,7 +243,7 @@ class _Steps:
                 costs = self._costs(builder, columns, times[m], k - m)
                 left, diagonal = new[m][k - m], ups[m][k - m]
                 won = self._winner(builder, left, up, diagonal, costs, dones[m], k - m)
-                new[m + 1].append(costs(self._walled(builder, won, dones[m], k - m)))
+                new[m + 1].append(costs(self._walled(builder, won, walls[m], k - m)))
                 ups[m + 1].append(up)
         for m in range(count):
             lowest = builder.extract_element(new[m + 1][0], ir.Constant(_I32, 0))
@@ -292,13 +293,17 @@ class _Steps:
                 self._memories["marks"].store(bits, at, v * LANES // 4 + k * LANES // 8, align=1)
         return _least(builder, direct, bent)
 
-    def _walled(self, builder: Builder, value: Value, done: Value, v: int) -> Value:
+    def _wall_starts(self, builder: Builder, done: Value) -> list[Value]:
+        """Return where what the walls hold for the first vector begins."""
+        starts = [self._memories[name].load(done, 0, ir.IntType(64)) for name in self._walls]
+        return [
+            builder.mul(start, _count(LANES if self._rule.striped else 1)) for start in starts
+        ]
+
+    def _walled(self, builder: Builder, value: Value, starts: list[Value], v: int) -> Value:
         """Put infinity on the rows that a window's walls do not let through."""
-        for name in self._walls:
-            first = self._memories[name].load(done, 0, ir.IntType(64))
-            if self._rule.striped:
-                first = builder.mul(first, _count(LANES))
-            value = _most(builder, value, self._memories["walls"].load(first, v * LANES))
+        for start in starts:
+            value = _most(builder, value, self._memories["walls"].load(start, v * LANES))
         return value
 
 

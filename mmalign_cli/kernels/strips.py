@@ -303,7 +303,7 @@ def weigh(metric, diagonal, reference, query, path, costs, weights):
     for t in range(len(path)):
         i, j = path[t, 0], path[t, 1]
         costs[t] = cost_between(metric, reference, i, query, j)
-        weights[t] = diagonal if before_i < i and before_j < j else 1.0
+        weights[t] = 1 + (diagonal - 1) * ((before_i < i) & (before_j < j))
         before_i, before_j = i, j
 
 

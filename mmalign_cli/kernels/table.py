@@ -134,6 +134,11 @@ def _filled(size, value, kind):
 def cost_between(metric, x, i, y, j):
     """Return the local cost of frame i of x and frame j of y, (n, d) and (m, d)."""
     total = 0.0
+    if metric == SQEUCLIDEAN:
+        for q in range(x.shape[1]):
+            difference = np.float64(x[i, q]) - np.float64(y[j, q])
+            total += difference * difference
+        return total
     for q in range(x.shape[1]):
         size = abs(np.float64(x[i, q]) - np.float64(y[j, q]))
         if metric == CITYBLOCK:
