@@ -23,6 +23,7 @@ offset in float64, the least value on its left border and over its first row. In
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,9 @@ from numba import njit
 from numba.extending import overload
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import ENTRY, INNER
+from mmalign_cli.kernels.codes import BORROWING, ENTRY, EUCLIDEAN, INNER
 from mmalign_cli.kernels.sweep import sweep
-from mmalign_cli.kernels.table import aligned, copy, cost_between, count_rows, lay_out, slot
+from mmalign_cli.kernels.table import aligned, copy, count_rows, joined, lay_out, slot
 
 _LANES = max(lanes.LANES, 1)
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
@@ -46,13 +47,13 @@ def _row_over(table, s):
     return 1 + ((s - 1) // table.group) % (len(table.last_rows) - 1)
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _shift(values, n, by):
     for k in range(n):
         values[k] = values[k] + by
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _take_above(row, first, base, last, width, offsets, corners, g0, g1, above):
     """Copy the row over a tile from anti-diagonal g0 to g1, and return its offset.
 
@@ -101,18 +102,18 @@ def _bits_of(values):
     return lambda values: values.view(kind)
 
 
-@njit(**INNER)
-def _least(values, n, room):
-    """Return the least of the first n values, none of which is negative; `room` holds one value.
+@njit(**BORROWING)
+def _least(bits, n, one, value):
+    """Return the least of n values, none of which is negative, by their bits: `_bits`.
 
-    Their bits compare as integers do, and of those the compiler takes many at once.
+    They compare as integers do, and of those the compiler takes many at once. `one` is the bits
+    of `value`, an array of one.
     """
-    bits, least = _bits(values), _bits(room)
-    lowest = bits[0]
+    least = bits[0]
     for k in range(n):
-        lowest = min(lowest, bits[k])
-    least[0] = lowest
-    return room[0]
+        least = min(least, bits[k])
+    one[0] = least
+    return value[0]
 
 
 @njit(**INNER)
@@ -146,9 +147,10 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
         The number of cells.
     """
     size, kind = table.width, table.states.dtype
+    state, above, one = aligned(2 * table.rows, kind), aligned(size, kind), np.empty(1, kind)
     room = (
-        aligned(2 * table.rows, kind), aligned(size, kind), np.empty(size, np.int64),
-        np.empty(size, np.int64), np.empty(size, kind), np.empty(1, kind),
+        state, above, one, _bits(state), _bits(above), _bits(one), np.empty(size, np.int64),
+        np.empty(size, np.int64), np.empty(size, kind),
         aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind),
     )  # fmt: skip
     cells = 0
@@ -161,14 +163,14 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     return cells
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _sweep_strip(form, table, s, start, stop, marking, marks, mark_at, room):
     """Sweep the tiles of one strip.
 
     What is used for each tile is taken out of the table once: to take an array out of a tuple,
     or to hand the tuple on, counts references, and that takes as long as a part of a tile.
     """
-    state, above, near, far, picked, one, ring = room
+    state, above, one, state_bits, above_bits, one_bits, near, far, picked, ring = room
     rows, width, span, base = table.rows, table.width, table.span, table.base
     states, offsets, corners = table.states, table.offsets, table.corners
     keeps, i, before = len(states) > len(base), s * table.rows, max(s - 1, 0)
@@ -195,7 +197,10 @@ def _sweep_strip(form, table, s, start, stop, marking, marks, mark_at, room):
             skip = max(ends - t0, 0)
             n_ended = count_rows(ended, i, rows, n_ended, t0 + skip, t1, rows, far[skip:])
         left = offsets[k]
-        offset = min(_least(state, 2 * rows, one) + left, _least(above, n, one) + over)
+        offset = min(
+            _least(state_bits, 2 * rows, one_bits, one) + left,
+            _least(above_bits, n, one_bits, one) + over,
+        )
         if offset == np.inf:
             offset = 0.0
         _shift(state, 2 * rows, left - offset)
@@ -213,7 +218,7 @@ def _sweep_strip(form, table, s, start, stop, marking, marks, mark_at, room):
         start = past
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _keep_tail(table, picked, offset, t0, t1):
     """Put the last row of the table where it belongs."""
     row = table.last_row
@@ -302,7 +307,11 @@ def weigh(metric, diagonal, reference, query, path, costs, weights):
     before_i, before_j = path[0, 0], path[0, 1]
     for t in range(len(path)):
         i, j = path[t, 0], path[t, 1]
-        costs[t] = cost_between(metric, reference, i, query, j)
+        total = 0.0
+        for q in range(reference.shape[1]):
+            size = abs(np.float64(reference[i, q]) - np.float64(query[j, q]))
+            total = joined(metric, total, size)
+        costs[t] = math.sqrt(total) if metric == EUCLIDEAN else total
         weights[t] = 1 + (diagonal - 1) * ((before_i < i) & (before_j < j))
         before_i, before_j = i, j
 

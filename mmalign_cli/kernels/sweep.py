@@ -212,12 +212,20 @@ def _sweep_plain(
     return produced
 
 
-@overload(sweep, jit_options={"nogil": True, "fastmath": SAFE_FAST_MATH})
-def _sweep_of(
+@overload(sweep, jit_options={"nogil": True, "_nrt": False})
+def _sweep_of_lanes(
     form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
     free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
 ):  # fmt: skip
-    return _sweep_lanes if form.form.lanes else _sweep_plain
+    return _sweep_lanes if form.form.lanes else None
+
+
+@overload(sweep, jit_options={"nogil": True, "fastmath": SAFE_FAST_MATH})
+def _sweep_of_rows(
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
+):  # fmt: skip
+    return None if form.form.lanes else _sweep_plain
 
 
 @njit(**INNER)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, ENTRY, EUCLIDEAN, INNER, SQEUCLIDEAN
+from mmalign_cli.kernels.codes import BORROWING, CHEBYSHEV, CITYBLOCK, ENTRY, EUCLIDEAN, INNER, SQEUCLIDEAN
 
 _LANES, _VECTORS = lanes.LANES, max(lanes.VECTORS, 1)
 FAR = 2**30
@@ -109,14 +109,14 @@ def aligned(size, kind):
     return _part(np.empty(size + _LINE // 4, kind), size)[0]
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def copy(values, to):
     """Copy an array to the start of another."""
     for k in range(len(values)):  # a slice would do, and take a second more to compile
         to[k] = values[k]
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def fill(values, value):
     """Set all of an array."""
     for k in range(len(values)):
@@ -131,22 +131,19 @@ def _filled(size, value, kind):
 
 
 @njit(**INNER)
+def joined(metric, total, size):
+    """Return what the difference in one dimension makes of the total of those before."""
+    if metric == CITYBLOCK:
+        return total + size
+    return max(total, size) if metric == CHEBYSHEV else total + size * size
+
+
+@njit(**INNER)
 def cost_between(metric, x, i, y, j):
     """Return the local cost of frame i of x and frame j of y, (n, d) and (m, d)."""
     total = 0.0
-    if metric == SQEUCLIDEAN:
-        for q in range(x.shape[1]):
-            difference = np.float64(x[i, q]) - np.float64(y[j, q])
-            total += difference * difference
-        return total
     for q in range(x.shape[1]):
-        size = abs(np.float64(x[i, q]) - np.float64(y[j, q]))
-        if metric == CITYBLOCK:
-            total += size
-        elif metric == CHEBYSHEV:
-            total = max(total, size)
-        else:
-            total += size * size
+        total = joined(metric, total, abs(np.float64(x[i, q]) - np.float64(y[j, q])))
     return math.sqrt(total) if metric == EUCLIDEAN else total
 
 
@@ -234,7 +231,7 @@ def walls_of(striped, rows, kind):
     return dealt
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def count_rows(columns, i, rows, r, t0, t1, before, counts):
     """Write `before` and the number of a strip's rows r with ``columns[i + r] + r <= t``.
 
