@@ -220,7 +220,7 @@ def _sweep_of_lanes(
     return _sweep_lanes if form.form.lanes else None
 
 
-@overload(sweep, jit_options={"nogil": True, "fastmath": SAFE_FAST_MATH})
+@overload(sweep, jit_options={"nogil": True, "_nrt": True, "fastmath": SAFE_FAST_MATH})
 def _sweep_of_rows(
     form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
     free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
