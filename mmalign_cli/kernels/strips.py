@@ -24,7 +24,7 @@ offset in float64, the least value on its left border and over its first row. In
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -39,12 +39,24 @@ _LANES = max(lanes.LANES, 1)
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
 
 
-@njit(**INNER)
+@njit(**BORROWING)
+def _border(table, s, w):
+    """Return the number of the border before tile (s, w)."""
+    return table.base[s] + w - table.span[s, 0] // table.width
+
+
+@njit(**BORROWING)
 def _row_over(table, s):
     """Return where the last row of strip s - 1 is kept; strips of a group share one."""
     if s == 0:
         return 0
     return 1 + ((s - 1) // table.group) % (len(table.last_rows) - 1)
+
+
+@njit(**BORROWING)
+def _first(table, s):
+    """Return the first anti-diagonal of strip s, counted from its own: where its row is kept."""
+    return table.span[s, 0] - s * table.rows
 
 
 @njit(**BORROWING)
@@ -54,40 +66,25 @@ def _shift(values, n, by):
 
 
 @njit(**BORROWING)
-def _take_above(row, first, base, last, width, offsets, corners, g0, g1, above):
-    """Copy the row over a tile from anti-diagonal g0 to g1, and return its offset.
+def _take_above(table, s, w, g0, g1, above):
+    """Copy the row over tile (s, w) from anti-diagonal g0 to g1, and return its offset.
 
     The cell over (s, g) lies on anti-diagonal g - 1 of the strip before: the first one may
     belong to the tile before.
-
-    Parameters
-    ----------
-    row : ndarray
-        The last row of the strip before.
-    first : int
-        Which anti-diagonal it begins with.
-    base : int
-        The number of the border before that strip's tile (s - 1, w), less w; -1 above the table.
-    last : int
-        That strip's last anti-diagonal (exclusive).
-    width : int
-    offsets, corners : ndarray
-        At the borders.
-    g0, g1 : int
-    above : ndarray
-        Receives the row.
     """
-    n = g1 - g0
-    copy(row[g0 - first : g1 - first], above[:n])
-    if last < 0:
+    rows = table.rows
+    n, first = g1 - g0, g0 - s * rows + rows - _first(table, max(s - 1, 0))
+    copy(table.last_rows[_row_over(table, s), first : first + n], above)
+    if s == 0:
         return 0.0
-    for k in range(max(last + 1 - g0, 0), n):
+    end = table.span[s - 1, 1]
+    for k in range(max(end + 1 - g0, 0), n):
         above[k] = np.inf  # what is there belongs to another strip of the group
-    w, past = g0 // width, (last - 1) // width + 1
-    k = base + min(w, past)
-    offset = offsets[k + 1 if w < past else k]
-    if g0 == w * width and g0 <= last:
-        above[0] = corners[k] + (offsets[k] - offset)
+    past = (end - 1) // table.width + 1
+    k = _border(table, s - 1, min(w, past))
+    offset = table.offsets[k + 1 if w < past else k]
+    if g0 == w * table.width and g0 <= end:
+        above[0] = table.corners[k] + (table.offsets[k] - offset)
     return offset
 
 
@@ -102,21 +99,49 @@ def _bits_of(values):
     return lambda values: values.view(kind)
 
 
-@njit(**BORROWING)
-def _least(bits, n, one, value):
-    """Return the least of n values, none of which is negative, by their bits: `_bits`.
+class _Scratch(NamedTuple):
+    """What the sweep of a tile works with: the arguments of `mmalign_cli.kernels.sweep.sweep`.
 
-    They compare as integers do, and of those the compiler takes many at once. `one` is the bits
-    of `value`, an array of one.
+    And the state, the row above and one value more once as floats and once as their bits.
+    """
+
+    state: Any
+    above: Any
+    value: Any
+    state_bits: Any
+    above_bits: Any
+    value_bits: Any
+    near: Any
+    far: Any
+    picked: Any
+    ring: Any
+
+
+@njit(**INNER)
+def _scratch(form, table):
+    size, kind = table.width, table.states.dtype
+    state, above, value = aligned(2 * table.rows, kind), aligned(size, kind), np.empty(1, kind)
+    ring = aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
+    return _Scratch(
+        state, above, value, _bits(state), _bits(above), _bits(value), np.empty(size, np.int64),
+        np.empty(size, np.int64), np.empty(size, kind), ring,
+    )  # fmt: skip
+
+
+@njit(**BORROWING)
+def _least(bits, n, scratch):
+    """Return the least of n values, none of which is negative, by their bits.
+
+    They compare as integers do, and of those the compiler takes many at once.
     """
     least = bits[0]
     for k in range(n):
         least = min(least, bits[k])
-    one[0] = least
-    return value[0]
+    scratch.value_bits[0] = least
+    return scratch.value[0]
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _marks_before(table, s0, s, g0, g1):
     """Return the bytes of the marks of strips s0 to s - 1 from anti-diagonal g0 to g1."""
     diagonals = 0
@@ -146,76 +171,73 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     int
         The number of cells.
     """
-    size, kind = table.width, table.states.dtype
-    state, above, one = aligned(2 * table.rows, kind), aligned(size, kind), np.empty(1, kind)
-    room = (
-        state, above, one, _bits(state), _bits(above), _bits(one), np.empty(size, np.int64),
-        np.empty(size, np.int64), np.empty(size, kind),
-        aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind),
-    )  # fmt: skip
+    return _advance(form, table, s0, s1, g0, g1, marking, marks, _scratch(form, table))
+
+
+@njit(**BORROWING)
+def _advance(form, table, s0, s1, g0, g1, marking, marks, scratch):
     cells = 0
     for s in range(s0, s1):
         start, stop = max(g0, table.span[s, 0]), min(g1, table.span[s, 1])
         if start < stop:
             at = _marks_before(table, s0, s, g0, g1)
-            _sweep_strip(form, table, s, start, stop, marking, marks, at, room)
+            _sweep_strip(form, table, s, start, stop, marking, marks, at, scratch)
             cells += table.rows * (stop - start)
     return cells
 
 
 @njit(**BORROWING)
-def _sweep_strip(form, table, s, start, stop, marking, marks, mark_at, room):
-    """Sweep the tiles of one strip.
-
-    What is used for each tile is taken out of the table once: to take an array out of a tuple,
-    or to hand the tuple on, counts references, and that takes as long as a part of a tile.
-    """
-    state, above, one, state_bits, above_bits, one_bits, near, far, picked, ring = room
-    rows, width, span, base = table.rows, table.width, table.span, table.base
-    states, offsets, corners = table.states, table.offsets, table.corners
-    keeps, i, before = len(states) > len(base), s * table.rows, max(s - 1, 0)
-    border = base[s] - span[s, 0] // width
-    row_over, row = table.last_rows[_row_over(table, s)], table.last_rows[_row_over(table, s + 1)]
-    over_first, over_base = span[before, 0] - (rows if s == 0 else 0), base[before] - span[before, 0] // width
-    over_last = span[before, 1] if s > 0 else -1
-    x, y, walls, begun, ends = table.x[s], table.y, table.walls, table.free[s, 0], table.free[s, 1]
-    dims, stride, penalty, columns, ended = table.dims, table.stride, table.penalty, table.first, table.past
-    tails = s == len(base) - 1 and len(table.tail) > 0
-    pick = table.last_slot if tails else -1
-    produced, begin, n_begun, n_ended = -1, start, 0, 0
+def _sweep_strip(form, table, s, start, stop, marking, marks, mark_at, scratch):
+    """Sweep the tiles of one strip from anti-diagonal `start` to `stop`."""
+    rows, states, state, above = table.rows, table.states, scratch.state, scratch.above
+    keeps = len(states) > len(table.base)
+    last_row, first = table.last_rows[_row_over(table, s + 1)], _first(table, s) - 1
+    pick = table.last_slot if s == len(table.base) - 1 and len(table.tail) > 0 else -1
+    produced, begun, ended = -1, 0, 0
     while start < stop:
-        w = start // width
-        past = min(stop, (w + 1) * width)
-        n, t0, t1, k = past - start, start - i, past - i, border + w
+        w = start // table.width
+        past = min(stop, (w + 1) * table.width)
+        k, n, t0, t1 = _border(table, s, w), past - start, start - s * rows, past - s * rows
         copy(states[k if keeps else s], state)
-        over = _take_above(
-            row_over, over_first, over_base, over_last, width, offsets, corners, start, past, above
-        )
-        if t0 < begun:
-            n_begun = count_rows(columns, i, rows, n_begun, t0, min(begun, t1), 0, near)
-        if t1 > ends:
-            skip = max(ends - t0, 0)
-            n_ended = count_rows(ended, i, rows, n_ended, t0 + skip, t1, rows, far[skip:])
-        left = offsets[k]
+        over = _take_above(table, s, w, start, past, above)
+        left = table.offsets[k]
         offset = min(
-            _least(state_bits, 2 * rows, one_bits, one) + left,
-            _least(above_bits, n, one_bits, one) + over,
+            _least(scratch.state_bits, 2 * rows, scratch) + left,
+            _least(scratch.above_bits, n, scratch) + over,
         )
         if offset == np.inf:
             offset = 0.0
         _shift(state, 2 * rows, left - offset)
         _shift(above, n, over - offset)
+        begun, ended = _raise_walls(table, s, t0, t1, begun, ended, scratch)
         produced = sweep(
-            form, x, dims, y, stride, ring, produced, state, above, row[start - span[s, 0] + 1 :],
-            walls, near, far, begun, ends, marking, marks,
-            mark_at + (start - begin) * (rows // 4), pick,
-            picked, penalty, t0, t1,
+            form, table.x[s], table.dims, table.y, table.stride, scratch.ring, produced, state,
+            above, last_row[t0 - first :], table.walls, scratch.near, scratch.far,
+            table.free[s, 0], table.free[s, 1], marking, marks, mark_at, pick, scratch.picked,
+            table.penalty, t0, t1,
         )  # fmt: skip
         if pick >= 0:
-            _keep_tail(table, picked, offset, t0, t1)
+            _keep_tail(table, scratch.picked, offset, t0, t1)
         copy(state, states[k + 1 if keeps else s])
-        corners[k + 1], offsets[k + 1] = state[0], offset
+        table.corners[k + 1], table.offsets[k + 1] = state[0], offset
+        mark_at += n * (rows // 4)
         start = past
+
+
+@njit(**BORROWING)
+def _raise_walls(table, s, t0, t1, begun, ended, scratch):
+    """Write where the walls of the window stand from anti-diagonal t0 to t1 of strip s.
+
+    `begun` and `ended` rows had begun and ended before; return the numbers at the end.
+    """
+    rows, first, free0, free1 = table.rows, s * table.rows, table.free[s, 0], table.free[s, 1]
+    if t0 < free0:
+        begun = count_rows(table.first, first, rows, begun, t0, min(t1, free0), 0, scratch.near)
+    if t1 > free1:
+        skip = max(free1 - t0, 0)
+        far = scratch.far[skip:]
+        ended = count_rows(table.past, first, rows, ended, t0 + skip, t1, rows, far)
+    return begun, ended
 
 
 @njit(**BORROWING)
@@ -226,12 +248,12 @@ def _keep_tail(table, picked, offset, t0, t1):
         table.tail[t - row] = picked[t - t0] + offset
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _is_set(marks, bit):
     return (marks[bit // 8] >> (bit % 8)) & 1
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
     """Follow the winners from (i, j) until they leave the marked tile; return i, j and `at`."""
     rows, s, first = table.rows, -1, 0
@@ -279,13 +301,13 @@ def trace(form, table, marks, i, j, path, at, most):
     i, j, at : int
         `i` or `j` is negative where the path is complete.
     """
-    rows = table.rows
+    rows, scratch = table.rows, _scratch(form, table)
     cells = 0
     while i >= 0 and j >= 0 and cells < most:
         s0 = i // rows // table.group * table.group
         g0 = (i + j) // table.width * table.width
         g1 = i + j + 1
-        cells += advance(form, table, s0, i // rows + 1, g0, g1, True, marks)
+        cells += _advance(form, table, s0, i // rows + 1, g0, g1, True, marks, scratch)
         i, j, at = _walk(form, table, marks, s0, g0, g1, i, j, path, at)
     return i, j, at
 

@@ -130,7 +130,7 @@ def _filled(size, value, kind):
     return values
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def joined(metric, total, size):
     """Return what the difference in one dimension makes of the total of those before."""
     if metric == CITYBLOCK:
@@ -138,7 +138,7 @@ def joined(metric, total, size):
     return max(total, size) if metric == CHEBYSHEV else total + size * size
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def cost_between(metric, x, i, y, j):
     """Return the local cost of frame i of x and frame j of y, (n, d) and (m, d)."""
     total = 0.0
@@ -165,7 +165,7 @@ def _frame_of_reference(x, y):
     return centre, 2.0 ** -math.frexp(half)[1] if half > 0 else 1.0
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def slot(striped, position):
     """Return where a position stands in arrays, which may be loaded as stripes."""
     return position % _VECTORS * _LANES + position // _VECTORS if striped else position
