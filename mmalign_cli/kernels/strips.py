@@ -33,7 +33,7 @@ from numba.extending import overload
 from mmalign_cli.kernels import lanes
 from mmalign_cli.kernels.codes import BORROWING, ENTRY, EUCLIDEAN, INNER
 from mmalign_cli.kernels.sweep import sweep
-from mmalign_cli.kernels.table import aligned, copy, count_rows, joined, lay_out, slot
+from mmalign_cli.kernels.table import aligned, copy, count_rows, fill, joined, lay_out, slot
 
 _LANES = max(lanes.LANES, 1)
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
@@ -78,8 +78,8 @@ def _take_above(table, s, w, g0, g1, above):
     if s == 0:
         return 0.0
     end = table.span[s - 1, 1]
-    for k in range(max(end + 1 - g0, 0), n):
-        above[k] = np.inf  # what is there belongs to another strip of the group
+    if end + 1 < g1:  # what is there belongs to another strip of the group
+        fill(above[max(end + 1 - g0, 0) : n], np.inf)
     past = (end - 1) // table.width + 1
     k = _border(table, s - 1, min(w, past))
     offset = table.offsets[k + 1 if w < past else k]

@@ -362,8 +362,8 @@ def lay_out(
     x, states = x.reshape(strips, dims * rows), states.reshape(-1, 2 * rows)
     _lay_rows(striped, rows, query, centre, scale, x)
     _lay_columns(striped, rows, reference, centre, scale, y, size)
-    fill(last_rows, np.inf)
     last_rows = last_rows.reshape(kept_rows, longest)
+    fill(last_rows[0], np.inf)  # of the others only what a strip has written is read
     for s in range(strips):
         fill(states[base[s] if keep else s], np.inf)
     states[0, 2 * rows - 1] = 0  # the cell before the first one, on the diagonal
