@@ -32,6 +32,8 @@ _SMALL = 2**12
 """Cells up to which float64 costs no time that matters."""
 _FRAMES_AT_ONCE = 4096
 _BLOCKS_A_THREAD = 4
+_FEW_CALLS = 5
+"""What one thread does in one call, though an interrupt may have to wait that much longer."""
 _LEAST_EFFORT = 1e7
 """Cells of one dimension, about a millisecond, that are worth a thread."""
 _MOST_EFFORT = 1e8
@@ -157,11 +159,11 @@ def _share_out(table: Table, cut: Cut, threads: int) -> _Work:
     cells = cut.rows * int((table.span[:, 1] - table.span[:, 0]).sum())
     worth = max(1, int(cells * _effort(table.dims) / _LEAST_EFFORT))
     threads = min(threads, worth, strips)
-    parts = max(_BLOCKS_A_THREAD * threads, math.ceil(cells * _effort(table.dims) / _MOST_EFFORT))
-    if threads == 1 and parts <= _BLOCKS_A_THREAD:
-        return _Work([0, strips], [0, diagonals], 1)
-    if threads == 1:
-        parts = math.ceil(math.sqrt(parts))
+    parts = math.ceil(cells * _effort(table.dims) / _MOST_EFFORT)
+    if threads > 1:
+        parts = max(_BLOCKS_A_THREAD * threads, parts)
+    else:
+        parts = 1 if parts <= _FEW_CALLS else math.ceil(math.sqrt(parts))
     ahead = 0.5 if threads > 1 else 0.0
     return _Work(
         _shares(strips, cut.group, parts, ahead), _shares(diagonals, cut.width, parts, 0.0), threads
