@@ -33,7 +33,7 @@ from numba.extending import overload
 from mmalign_cli.kernels import lanes
 from mmalign_cli.kernels.codes import BORROWING, ENTRY, EUCLIDEAN, INNER
 from mmalign_cli.kernels.sweep import sweep
-from mmalign_cli.kernels.table import aligned, copy, count_rows, fill, joined, lay_out, slot
+from mmalign_cli.kernels.table import aligned, copy, fill, joined, lay_out, slot
 
 _LANES = max(lanes.LANES, 1)
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
@@ -117,17 +117,6 @@ class _Scratch(NamedTuple):
     ring: Any
 
 
-@njit(**INNER)
-def _scratch(form, table):
-    size, kind = table.width, table.states.dtype
-    state, above, value = aligned(2 * table.rows, kind), aligned(size, kind), np.empty(1, kind)
-    ring = aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
-    return _Scratch(
-        state, above, value, _bits(state), _bits(above), _bits(value), np.empty(size, np.int64),
-        np.empty(size, np.int64), np.empty(size, kind), ring,
-    )  # fmt: skip
-
-
 @njit(**BORROWING)
 def _least(bits, n, scratch):
     """Return the least of n values, none of which is negative, by their bits.
@@ -171,11 +160,13 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     int
         The number of cells.
     """
-    return _advance(form, table, s0, s1, g0, g1, marking, marks, _scratch(form, table))
-
-
-@njit(**BORROWING)
-def _advance(form, table, s0, s1, g0, g1, marking, marks, scratch):
+    size, kind = table.width, table.states.dtype
+    state, above, value = aligned(2 * table.rows, kind), aligned(size, kind), np.empty(1, kind)
+    ring = aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
+    scratch = _Scratch(
+        state, above, value, _bits(state), _bits(above), _bits(value), np.empty(size, np.int64),
+        np.empty(size, np.int64), np.empty(size, kind), ring,
+    )  # fmt: skip
     cells = 0
     for s in range(s0, s1):
         start, stop = max(g0, table.span[s, 0]), min(g1, table.span[s, 1])
@@ -230,13 +221,15 @@ def _raise_walls(table, s, t0, t1, begun, ended, scratch):
 
     `begun` and `ended` rows had begun and ended before; return the numbers at the end.
     """
-    rows, first, free0, free1 = table.rows, s * table.rows, table.free[s, 0], table.free[s, 1]
-    if t0 < free0:
-        begun = count_rows(table.first, first, rows, begun, t0, min(t1, free0), 0, scratch.near)
-    if t1 > free1:
-        skip = max(free1 - t0, 0)
-        far = scratch.far[skip:]
-        ended = count_rows(table.past, first, rows, ended, t0 + skip, t1, rows, far)
+    rows, first = table.rows, s * table.rows
+    for t in range(t0, min(t1, table.free[s, 0])):
+        while begun < rows and table.first[first + begun] + begun <= t:
+            begun += 1
+        scratch.near[t - t0] = begun
+    for t in range(max(t0, table.free[s, 1]), t1):
+        while ended < rows and table.past[first + ended] + ended <= t:
+            ended += 1
+        scratch.far[t - t0] = rows + ended
     return begun, ended
 
 
@@ -301,13 +294,13 @@ def trace(form, table, marks, i, j, path, at, most):
     i, j, at : int
         `i` or `j` is negative where the path is complete.
     """
-    rows, scratch = table.rows, _scratch(form, table)
+    rows = table.rows
     cells = 0
     while i >= 0 and j >= 0 and cells < most:
         s0 = i // rows // table.group * table.group
         g0 = (i + j) // table.width * table.width
         g1 = i + j + 1
-        cells += _advance(form, table, s0, i // rows + 1, g0, g1, True, marks, scratch)
+        cells += advance(form, table, s0, i // rows + 1, g0, g1, True, marks)
         i, j, at = _walk(form, table, marks, s0, g0, g1, i, j, path, at)
     return i, j, at
 

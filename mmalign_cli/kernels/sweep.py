@@ -103,44 +103,29 @@ def _sweep_lanes(
         # To pick values, one anti-diagonal at a time: for the table's last strip alone.
         stop = t + 1 if pick >= 0 else min(t1, produced)
         stop = min(stop, stop if begun else free0, stop if ended else free1)
-        if begun and ended:
-            _run(form, 1, marking, x, y, stride, ring, state, above, below, walls, far, far, marks,
-                 mark_at, penalty, t0, t, stop)  # fmt: skip
-        elif begun:
-            _run(form, 0, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
-                 mark_at, penalty, t0, t, stop)  # fmt: skip
-        elif ended:
-            _run(form, 2, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
-                 mark_at, penalty, t0, t, stop)  # fmt: skip
+        wall = far if begun else near
+        if marking and begun and not ended:
+            lanes.run(form, 1, 0, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif marking and (begun or not ended):
+            lanes.run(form, 1, 1, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif marking:
+            lanes.run(form, 1, 2, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif begun and not ended:
+            lanes.run(form, 0, 0, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif begun or not ended:
+            lanes.run(form, 0, 1, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
         else:
-            _run(form, 1, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
-                 mark_at, penalty, t0, t, stop)  # fmt: skip
+            lanes.run(form, 0, 2, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
         if pick >= 0:
             picked[t - t0] = state[pick]
         t = stop
     return produced
-
-
-def _run(form: Any, walled: int, marking: bool, *arguments: Any) -> None:
-    """Choose the kernel that marks, or the one that does not."""
-    raise NotImplementedError
-
-
-@overload(_run, prefer_literal=True)
-def _run_of(form, walled, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
-            mark_at, penalty, t0, t, t1):  # fmt: skip
-    walls_up = walled.literal_value
-
-    def run(form, walled, marking, x, y, stride, ring, state, above, below, walls, near, far, marks,
-            mark_at, penalty, t0, t, t1):  # fmt: skip
-        if marking:
-            lanes.run(form, 1, walls_up, x, y, stride, ring, state, above, below, walls, near, far,
-                      marks, mark_at, penalty, t0, t, t1)  # fmt: skip
-        else:
-            lanes.run(form, 0, walls_up, x, y, stride, ring, state, above, below, walls, near, far,
-                      marks, mark_at, penalty, t0, t, t1)  # fmt: skip
-
-    return run
 
 
 def costs_ahead(form: Any, *arguments: Any) -> int:

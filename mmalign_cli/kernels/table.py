@@ -182,21 +182,13 @@ def _lay_rows(striped, rows, query, centre, scale, x):
                 x[s, q * rows + to] = (query[i, q] - centre[q]) * scale if i < n else 0.0
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _deal(values, to):
-    """Deal values to vectors: vector s gets the values s + l VECTORS, a lane l each.
-
-    In rows of every VECTORS-th value, a vector is the one before it in its row, a lane on.
-    """
-    n = len(values) // _VECTORS
-    row = np.empty(n, values.dtype)
-    for k in range(_VECTORS):
-        for u in range(n):
-            row[u] = values[k + u * _VECTORS]
-        for u in range(n - _LANES + 1):
-            at = (k + u * _VECTORS) * _LANES
-            if at + _LANES <= len(to):
-                copy(row[u : u + _LANES], to[at : at + _LANES])
+    """Deal values to vectors: vector s gets the values s + l VECTORS, a lane l each."""
+    for s in range(len(to) // _LANES):
+        vector, ahead = to[s * _LANES : (s + 1) * _LANES], values[s:]
+        for lane in range(_LANES):
+            vector[lane] = ahead[lane * _VECTORS]
 
 
 @njit(**INNER)
@@ -229,20 +221,6 @@ def walls_of(striped, rows, kind):
     dealt = aligned(3 * rows * _LANES, kind)
     _deal(walls, dealt)
     return dealt
-
-
-@njit(**BORROWING)
-def count_rows(columns, i, rows, r, t0, t1, before, counts):
-    """Write `before` and the number of a strip's rows r with ``columns[i + r] + r <= t``.
-
-    For the anti-diagonals t0 <= t < t1, to `counts`; of windows whose columns never step back.
-    At least r rows are so, and at the end the number is returned.
-    """
-    for t in range(t1 - t0):
-        while r < rows and columns[i + r] + r <= t0 + t:
-            r += 1
-        counts[t] = before + r
-    return r
 
 
 @njit(**INNER)
