@@ -173,7 +173,7 @@ def _share_out(table: Table, cut: Cut, threads: int) -> _Work:
 def _shares(count: int, unit: int, parts: int, ahead: float) -> list[int]:
     """Return bounds of about equal parts of a count, whole units but the last; the first less."""
     step = count / unit / parts
-    bounds = [unit * round(step * (k - ahead)) for k in range(1, parts + 1)]
+    bounds = (unit * round(step * (k - ahead)) for k in range(1, math.ceil(parts + ahead)))
     return sorted({0, count, *(bound for bound in bounds if 0 < bound < count)})
 
 
