@@ -296,9 +296,7 @@ class _Steps:
     def _wall_starts(self, builder: Builder, done: Value) -> list[Value]:
         """Return where what the walls hold for the first vector begins."""
         starts = [self._memories[name].load(done, 0, ir.IntType(64)) for name in self._walls]
-        return [
-            builder.mul(start, _count(LANES if self._rule.striped else 1)) for start in starts
-        ]
+        return [builder.mul(start, _count(LANES if self._rule.striped else 1)) for start in starts]
 
     def _walled(self, builder: Builder, value: Value, starts: list[Value], v: int) -> Value:
         """Put infinity on the rows that a window's walls do not let through."""

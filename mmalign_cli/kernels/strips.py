@@ -31,7 +31,7 @@ from numba import njit
 from numba.extending import overload
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import BORROWING, ENTRY, EUCLIDEAN, INNER
+from mmalign_cli.kernels.codes import BORROWING, ENTRY, EUCLIDEAN
 from mmalign_cli.kernels.sweep import sweep
 from mmalign_cli.kernels.table import aligned, copy, fill, joined, lay_out, slot
 

@@ -10,7 +10,10 @@ of anti-diagonal t lie at (r, t - r), and
 where c is the local cost and, above the first row, D[ROWS, t - 1] is the accumulated cost of
 the row over the strip. All cells of one anti-diagonal are independent of each other. A tie goes
 to the diagonal, then to left. Columns before the first one and past the last one hold infinity,
-so that their costs are infinite.
+so that their costs are infinite. A window is two walls: rows begin one after the other, and end so.
+On each anti-diagonal one index tells how many have begun, one how many have ended, and the values
+are raised to what stands there in an array of zeros between infinities (`walls_of`). Where all
+rows have begun and none has ended no wall is looked at.
 
 There are two sweeps, with the same results but for the rounding of float32: `_sweep_lanes` keeps
 the state in the registers, `_sweep_plain` is the formula above, for machines without such
@@ -72,8 +75,9 @@ def sweep(
     marking : bool
         Write which neighbour won.
     marks : (... rows / 4,) uint8
-        A row of bits for each anti-diagonal, from the tile's first: by position, 1 where the
-        diagonal won; then, by position, 1 where left is at most up.
+        A row of bits for each anti-diagonal, from the tile's first: for each vector, in the order
+        of its lanes, 1 where the diagonal won, then 1 where left is at most up. In the plain sweep
+        all positions are one vector.
     mark_at : int
     pick : int
         Position whose accumulated costs go to `picked`; -1 for none.
@@ -86,10 +90,11 @@ def sweep(
     int
         `produced`, for the next call.
     """
+    # Where numba is told not to compile.
     return _sweep_plain(
         form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
         free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
-    )  # fmt: skip -- where numba is told not to compile
+    )  # fmt: skip
 
 
 def _sweep_lanes(

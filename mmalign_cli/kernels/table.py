@@ -14,7 +14,15 @@ import numpy.typing as npt
 from numba import njit
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import BORROWING, CHEBYSHEV, CITYBLOCK, ENTRY, EUCLIDEAN, INNER, SQEUCLIDEAN
+from mmalign_cli.kernels.codes import (
+    BORROWING,
+    CHEBYSHEV,
+    CITYBLOCK,
+    ENTRY,
+    EUCLIDEAN,
+    INNER,
+    SQEUCLIDEAN,
+)
 
 _LANES, _VECTORS = lanes.LANES, max(lanes.VECTORS, 1)
 FAR = 2**30
@@ -40,9 +48,9 @@ class Table(NamedTuple):
         Of a strip.
     first, past : ndarray, shape (strips * rows,) or (0,), int64
         The window: row i holds the columns ``first <= j < past``; empty for all.
-    walls : ndarray, shape (3 rows,) or (0,)
-        Zeros between infinities (`walls_of`); where the form is striped, dealt to vectors as the
-        columns are.
+    walls : ndarray
+        Zeros between infinities (`walls_of`), where there is a window; where the form is striped,
+        dealt to vectors as the columns are.
     free : ndarray, shape (strips, 2), int64
         The anti-diagonal t, t = g - rows s, at which the last row of a strip begins, and that at
         which the first one ends.
@@ -206,12 +214,12 @@ def _lay_columns(striped, rows, reference, centre, scale, y, size):
 
 @njit(**INNER)
 def walls_of(striped, rows, kind):
-    """Return zeros between infinities, (3 rows,): what is added to cells outside of a window.
+    """Return zeros between infinities: what the cells of a window are raised to.
 
-    Its rows begin and end in turn, so that on an anti-diagonal the first `begun` rows have begun
-    and the first `ended` ones have ended. From element `begun` on, the walls are infinite at the
-    positions of rows that have not begun; from element rows + `ended` on, at those of rows that
-    have ended.
+    As many infinities as rows, as many zeros, and infinities again. The rows of a strip begin one
+    after the other, and so they end: position p, which is row rows - 1 - p, has begun where the
+    number of rows that have exceeds it. So element `begun` + p is infinite for the positions of
+    rows that have not begun, and element rows + `ended` + p for those of rows that have ended.
     """
     walls = np.zeros(4 * rows, kind)
     fill(walls[:rows], np.inf)
