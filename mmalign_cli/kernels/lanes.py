@@ -52,8 +52,8 @@ def _lanes() -> int:
 
 
 LANES = _lanes()
-VECTORS = 8 if LANES else 0
-"""Of a strip: enough to hide the latency of a step."""
+VECTORS = {0: 0, 4: 16}.get(LANES, 8)
+"""Of a strip: enough to hide the latency of a step; of short ones more, for fewer strips."""
 ROWS = LANES * VECTORS
 BLOCKS = 4 if LANES == 16 else 2
 """Vectors of rows that the cost kernel computes together."""

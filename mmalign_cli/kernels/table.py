@@ -217,8 +217,8 @@ def walls_of(striped, rows, kind):
     """Return zeros between infinities: what the cells of a window are raised to.
 
     As many infinities as rows, as many zeros, and infinities again. The rows of a strip begin one
-    after the other, and so they end: position p, which is row rows - 1 - p, has begun where the
-    number of rows that have exceeds it. So element `begun` + p is infinite for the positions of
+    after the other, and so they end; position p, which is row rows - 1 - p, is among the first k
+    where k + p is at least the number of rows. So element `begun` + p is infinite for the positions of
     rows that have not begun, and element rows + `ended` + p for those of rows that have ended.
     """
     walls = np.zeros(4 * rows, kind)
