@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _EVERYTHING = everything(0, 0)
 _SMALL = 2**12
 """Cells up to which float64 costs no time that matters."""
-_FRAMES_AT_ONCE = 4096
 _BLOCKS_A_THREAD = 4
 _FEW_CALLS = 5
 """What one thread does in one call, though an interrupt may have to wait that much longer."""

@@ -218,8 +218,8 @@ def walls_of(striped, rows, kind):
 
     As many infinities as rows, as many zeros, and infinities again. The rows of a strip begin one
     after the other, and so they end; position p, which is row rows - 1 - p, is among the first k
-    where k + p is at least the number of rows. So element `begun` + p is infinite for the positions of
-    rows that have not begun, and element rows + `ended` + p for those of rows that have ended.
+    where k + p is at least the number of rows. So element `begun` + p is infinite for the positions
+    of rows that have not begun, and element rows + `ended` + p for those of rows that have ended.
     """
     walls = np.zeros(4 * rows, kind)
     fill(walls[:rows], np.inf)
