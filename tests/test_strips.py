@@ -61,7 +61,7 @@ def by_rows(pair, step, window, penalty, ends):
 def by_strips(pair, step, window, penalty, ends, *, single=True, threads=1, shape=None):
     weight = strips.weights_of(step_pattern(step))
     assert weight is not None
-    assert strips.suits(window)
+    assert window.steps_forward
     chosen = strips.cut
 
     def cut(n_cells, n_rows, n_columns, n):
@@ -104,7 +104,7 @@ def test_integers_with_ties_have_the_same_path_on_both_roads(seed, asked, window
     if ends.open_begin and step == "symmetric2":
         penalty = 0.0  # takes the general road
     cells = WINDOWS[window](n, m, int(rng.integers(0, 100)))
-    if not strips.suits(cells):
+    if not cells.steps_forward:
         return
     pair = comparable(x, y, metric, "test")
     wanted = by_rows(pair, step, cells, penalty, ends)

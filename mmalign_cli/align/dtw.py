@@ -200,7 +200,7 @@ def _fast_weight(pattern: StepPattern, window: Window, penalty: float, ends: End
     """Return the weight of the diagonal move if the fast road can be taken, else None."""
     weight = strips.weights_of(pattern)
     charged_start = ends.open_begin and penalty > 0 and weight == 2
-    return weight if strips.suits(window) and not charged_start else None
+    return weight if window.steps_forward and not charged_start else None
 
 
 def _path_cost(pair: Comparable, found: Found, pattern: StepPattern, penalty: float) -> Cost:

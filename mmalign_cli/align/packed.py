@@ -264,7 +264,7 @@ def _windows(
         for k, window in enumerate(found, 2 * shape):
             windows[k, :, rows - n :] = window.lo, window.hi
             windows[k, :, : rows - n] = [window.lo[:1], window.hi[:1]]
-            exists[k] = strips.suits(window)
+            exists[k] = window.steps_forward
     return windows, exists
 
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 _EVERYTHING = everything(0, 0)
 _SMALL = 2**12
 """Cells up to which float64 costs no time that matters."""
-_FRAMES_AT_ONCE = 4096
-_BLOCKS_A_THREAD = 5
+_BLOCKS_A_THREAD = 4
+_FEW_CALLS = 5
+"""What one thread does in one call, though an interrupt may have to wait that much longer."""
 _LEAST_EFFORT = 1e7
 """Cells of one dimension, about a millisecond, that are worth a thread."""
 _MOST_EFFORT = 1e8
@@ -70,14 +71,6 @@ class Cut:
     width: int
     group: int
     whole: bool
-
-
-def suits(window: Window) -> bool:
-    """Tell whether the window is one without holes or empty rows whose ranges never step back."""
-    if window.full:
-        return True
-    forward = (np.diff(window.lo) >= 0).all() and (np.diff(window.hi) >= 0).all()
-    return bool(forward and (window.lo < window.hi).all()) and not window.mask.size
 
 
 @functools.lru_cache(maxsize=32)
@@ -144,30 +137,43 @@ class _Work:
 
     Parameters
     ----------
-    strips, diagonals : int
-        Of a task.
+    strips, diagonals : list of int
+        Where blocks and ranges begin, and where the last ones end.
     threads : int
     """
 
-    strips: int
-    diagonals: int
+    strips: list[int]
+    diagonals: list[int]
     threads: int
 
 
 def _share_out(table: Table, cut: Cut, threads: int) -> _Work:
-    """Choose tasks of some milliseconds at least, and of a fraction of a second at most."""
+    """Choose tasks of some milliseconds at least, and of a fraction of a second at most.
+
+    For threads, the first block is half as high as the others, and so is the last one: who begins
+    the second block is then half a block behind, and from there on none waits for the other's next
+    task.
+    """
+    strips, diagonals = len(table.base), int(table.span[-1, 1])
     cells = cut.rows * int((table.span[:, 1] - table.span[:, 0]).sum())
     worth = max(1, int(cells * _effort(table.dims) / _LEAST_EFFORT))
-    threads = min(threads, worth, len(table.base))
-    parts = max(_BLOCKS_A_THREAD * threads, math.ceil(cells * _effort(table.dims) / _MOST_EFFORT))
-    if threads == 1 and parts <= _BLOCKS_A_THREAD:
-        return _Work(len(table.base), int(table.span[-1, 1]), 1)
-    side = math.ceil(math.sqrt(parts)) if threads == 1 else parts
-    groups = math.ceil(len(table.base) / cut.group)
-    widths = math.ceil(int(table.span[-1, 1]) / cut.width)
+    threads = min(threads, worth, strips)
+    parts = math.ceil(cells * _effort(table.dims) / _MOST_EFFORT)
+    if threads > 1:
+        parts = max(_BLOCKS_A_THREAD * threads, parts)
+    else:
+        parts = 1 if parts <= _FEW_CALLS else math.ceil(math.sqrt(parts))
+    ahead = 0.5 if threads > 1 else 0.0
     return _Work(
-        cut.group * math.ceil(groups / side), cut.width * math.ceil(widths / side), threads
+        _shares(strips, cut.group, parts, ahead), _shares(diagonals, cut.width, parts, 0.0), threads
     )
+
+
+def _shares(count: int, unit: int, parts: int, ahead: float) -> list[int]:
+    """Return bounds of about equal parts of a count, whole units but the last; the first less."""
+    step = count / unit / parts
+    bounds = (unit * round(step * (k - ahead)) for k in range(1, math.ceil(parts + ahead)))
+    return sorted({0, count, *(bound for bound in bounds if 0 < bound < count)})
 
 
 def _effort(dims: int) -> float:
@@ -180,14 +186,14 @@ def _sweep(laid: _LaidOut, threads: int, progress: runtime.Progress) -> None:
     from mmalign_cli.kernels import strips as kernel
 
     table, work = laid.table, _share_out(laid.table, laid.cut, threads)
-    n_strips, n_diagonals = len(table.base), int(table.span[-1, 1])
-    blocks = math.ceil(n_strips / work.strips)
-    ranges = math.ceil(n_diagonals / work.diagonals)
+    blocks, ranges = len(work.strips) - 1, len(work.diagonals) - 1
+    spans = table.span.tolist()
 
     def advance(block: int, part: int) -> None:
-        s0, g0 = block * work.strips, part * work.diagonals
-        s1, g1 = min(s0 + work.strips, n_strips), min(g0 + work.diagonals, n_diagonals)
-        kernel.advance(laid.form, table, s0, s1, g0, g1, False, laid.marks)
+        s0, s1 = work.strips[block : block + 2]
+        g0, g1 = work.diagonals[part : part + 2]
+        if spans[s0][0] < g1 and g0 < spans[s1 - 1][1]:
+            kernel.advance(laid.form, table, s0, s1, g0, g1, False, laid.marks)
 
     def report(done: int) -> None:
         progress("aligning", done, blocks * ranges)
@@ -231,7 +237,7 @@ class Problem:
     diagonal : int
         Weight of the diagonal move.
     window : Window
-        One that `suits`.
+        One that steps forward.
     penalty : float
         In the pair's scale.
     ends : Ends

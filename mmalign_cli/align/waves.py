@@ -28,9 +28,13 @@ class _Grid:
             before = done
         return None
 
-    def _take(self) -> int | None:
-        """Wait for a task and return its row; None if there are no more."""
+    def _exchange(self, done: int | None) -> int | None:
+        """Give a row back, one task further, and wait for another; None if there are no more."""
         with self.changed:
+            if done is not None:
+                self.taken[done] = False
+                self.done[done] += 1
+                self.changed.notify_all()
             while not self.stopped and self.done[-1] < self.n_columns:
                 row = self._ready()
                 if row is not None:
@@ -39,12 +43,6 @@ class _Grid:
                 self.changed.wait()
         return None
 
-    def _give(self, row: int) -> None:
-        with self.changed:
-            self.taken[row] = False
-            self.done[row] += 1
-            self.changed.notify_all()
-
     def stop(self) -> None:
         with self.changed:
             self.stopped = True
@@ -52,10 +50,12 @@ class _Grid:
 
     def labour(self, report: Callable[[int], None]) -> None:
         """Do tasks until there are no more."""
-        while (row := self._take()) is not None:
+        row = self._exchange(None)
+        while row is not None:
             self.work(row, self.done[row])
-            self._give(row)
             report(sum(self.done))
+            row = self._exchange(row)
+        report(sum(self.done))
 
     def help(self) -> None:
         """Do tasks in a thread other than the caller's."""

@@ -6,6 +6,7 @@ the range of columns of each row, with a mask where it has holes.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -39,18 +40,24 @@ class Window:
     mask: BoolArray
     full: bool = False
 
-    @property
+    @functools.cached_property
     def n_cells(self) -> int:
         """Number of cells in the ranges."""
         if self.full:
             return len(self.hi) * int(self.hi[0]) if len(self.hi) else 0
         return int((self.hi - self.lo).sum())
 
+    @functools.cached_property
+    def steps_forward(self) -> bool:
+        """Whether it has no holes and no empty rows, and its ranges never step back."""
+        if self.full:
+            return True
+        forward = (np.diff(self.lo) >= 0).all() and (np.diff(self.hi) >= 0).all()
+        return bool(forward and (self.lo < self.hi).all()) and not self.mask.size
+
     def holds_all(self, m: int) -> bool:
         """Tell whether it holds all cells of rows of `m` columns."""
-        return self.full or (
-            not self.mask.size and bool((self.lo == 0).all() and (self.hi == m).all())
-        )
+        return self.full or (not self.mask.size and self.n_cells == len(self.lo) * m)
 
 
 @dataclass(frozen=True)

@@ -52,15 +52,15 @@ def _lanes() -> int:
 
 
 LANES = _lanes()
-VECTORS = 8 if LANES else 0
-"""Of a strip: enough to hide the latency of a step."""
+VECTORS = {0: 0, 4: 16}.get(LANES, 8)
+"""Of a strip: enough to hide the latency of a step; of short ones more, for fewer strips."""
 ROWS = LANES * VECTORS
 BLOCKS = 4 if LANES == 16 else 2
 """Vectors of rows that the cost kernel computes together."""
 OFFSETS = 4
 """Vectors of columns that it computes together."""
 UNROLLED = 2
-"""Steps in one turn of the loop: what was new becomes what was last without being moved."""
+"""Anti-diagonals in one turn of the loop: columns are loaded once for both."""
 RING = 64
 """Anti-diagonals of costs that are kept."""
 CHUNK = RING - (4 - 1) * 16
@@ -136,34 +136,29 @@ def _at_most(builder: Builder, a: Value, b: Value) -> Value:
 
 def _least(builder: Builder, a: Value, b: Value) -> Value:
     """Take the minimum as integers: other units than those of the additions do it."""
+    return _extreme(builder, a, b, "smin", "<")
+
+
+def _most(builder: Builder, a: Value, b: Value) -> Value:
+    """Take the maximum in the same way."""
+    return _extreme(builder, a, b, "smax", ">")
+
+
+def _extreme(builder: Builder, a: Value, b: Value, name: str, sign: str) -> Value:
     if LANES == 4:  # SSE2 has no such instruction
-        return builder.select(builder.fcmp_ordered("<", a, b, flags=("nnan", "nsz")), a, b)
+        return builder.select(builder.fcmp_ordered(sign, a, b, flags=("nnan", "nsz")), a, b)
     kind = ir.FunctionType(_INTEGERS, [_INTEGERS, _INTEGERS])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.smin.v{LANES}i32")
-    least = builder.call(function, [builder.bitcast(v, _INTEGERS) for v in (a, b)])
-    return builder.bitcast(least, _VECTOR)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}i32")
+    found = builder.call(function, [builder.bitcast(v, _INTEGERS) for v in (a, b)])
+    return builder.bitcast(found, _VECTOR)
 
 
-def _by_bytes(builder: Builder, bits: list[Value]) -> list[Value]:
-    """Return the bits of vectors as integers, those of two together if a vector is half a byte."""
+def _by_bytes(builder: Builder, flags: list[Value]) -> list[Value]:
+    """Return two vectors of bits as integers, as one if a vector is half a byte."""
     if LANES < 8:
         both = ir.Constant(ir.VectorType(_I32, 2 * LANES), list(range(2 * LANES)))
-        pairs = zip(bits[::2], bits[1::2], strict=True)
-        bits = [builder.shuffle_vector(a, b, both) for a, b in pairs]
-    kind = ir.IntType(max(LANES, 8))
-    return [builder.bitcast(b, kind) for b in bits]
-
-
-def _ups(builder: Builder, striped: bool, last: list[Value], above: Value) -> list[Value]:
-    """Return the "up" values of all vectors; `above` fills the lane past the last position."""
-    over = _splat(builder, above)
-    next_lane = ir.Constant(_INTEGERS, list(range(1, LANES + 1)))
-    if striped:
-        return [*last[1:], builder.shuffle_vector(last[0], over, next_lane)]
-    return [
-        builder.shuffle_vector(a, b, next_lane)
-        for a, b in zip(last, [*last[1:], over], strict=True)
-    ]
+        flags = [builder.shuffle_vector(*flags, both)]
+    return [builder.bitcast(bits, ir.IntType(max(LANES, 8))) for bits in flags]
 
 
 def _add_difference(builder: Builder, metric: int, sums: Value, x: Value, y: Value) -> Value:
@@ -214,72 +209,100 @@ def no_costs(typing):
 class _Steps:
     """What the steps of one sweep have in common: its arrays, and how a step is made."""
 
-    def __init__(self, rule: Form, marking: bool, masked: bool, memories: dict[str, _Memory],
-                 stride: Value, penalty: Value) -> None:  # fmt: skip
-        self._rule, self._marking, self._masked = rule, marking, masked
-        self._memories, self._stride, self._penalty = memories, stride, penalty
+    def __init__(
+        self, rule: Form, marking: bool, walls: int, memories: dict[str, _Memory],
+        value: dict[str, Value],
+    ) -> None:  # fmt: skip
+        self._rule, self._marking, self._walls = rule, marking, ("near", "far")[:walls]
+        self._memories = memories
+        self._stride, self._penalty, self._mark_at = (
+            value[name] for name in ("stride", "penalty", "mark_at")
+        )
         self._x = [memories["x"].load(_count(0), k * LANES) for k in range(rule.dims * VECTORS)]
 
-    def step(self, builder: Builder, now: list[Value], t: Value, done: Value) -> list[Value]:
-        """Return the state one anti-diagonal on: t is its number, `done` how many came before."""
-        rule, memories = self._rule, self._memories
-        last, diagonal = now[:VECTORS], now[VECTORS:]
-        up = _ups(builder, rule.striped, last, memories["above"].load(done, 0, _FLOAT))
-        add_costs = self._add_costs(builder, t)
-        new, straight, left_first = [], [], []
-        for k, add_cost in enumerate(add_costs):
-            bent = _least(builder, last[k], up[k])
-            if rule.bent:
-                bent = builder.fadd(bent, _splat(builder, self._penalty))
-            direct = diagonal[k] if rule.diagonal == 1 else add_cost(diagonal[k])
-            new.append(add_cost(_least(builder, direct, bent)))
-            if self._marking:
-                straight.append(_at_most(builder, direct, bent))
-                left_first.append(_at_most(builder, last[k], up[k]))
-        if self._masked:
-            new = self._within(builder, new, t)
-        if self._marking:
-            at = builder.mul(done, _count(ROWS // 4))
-            for k, bits in enumerate(_by_bytes(builder, straight + left_first)):
-                memories["marks"].store(bits, at, k * max(LANES // 8, 1), align=1)
-        memories["below"].store(builder.extract_element(new[0], ir.Constant(_I32, 0)), done, 0)
-        return new + up
+    def turn(
+        self, builder: Builder, now: list[Value], t: Value, done: Value, count: int
+    ) -> list[Value]:
+        """Return the state `count` anti-diagonals on: t is the first, `done` came before it.
 
-    def _add_costs(self, builder: Builder, t: Value) -> list[Callable[[Value], Value]]:
-        """Return, for each vector, what adds its local costs."""
-        rule, y, ring = self._rule, self._memories["y"], self._memories["ring"]
-        if not rule.dims:
-            row = builder.mul(builder.and_(t, _count(RING - 1)), _count(ROWS))
-            return [_adding(builder, ring.load(row, k * LANES)) for k in range(VECTORS)]
-        first = builder.mul(t, _count(LANES if rule.striped else 1))
+        They go through the vectors together, each one vector behind the one before: vector k of
+        anti-diagonal t meets the columns that vector k - 1 of t + 1 does, which so are loaded once,
+        and what one has found the next one uses at once, before it must leave the registers.
+        """
+        new, ups = [now[:VECTORS]], [now[VECTORS:]]
+        for _ in range(count):
+            new.append([])
+            ups.append([])
+        times = [builder.add(t, _count(m)) for m in range(count)]
+        dones = [builder.add(done, _count(m)) for m in range(count)]
+        walls = [self._wall_starts(builder, one) for one in dones]
+        for k in range(VECTORS + count - 1):
+            columns = self._columns(builder, t, k)
+            for m in range(max(0, k - VECTORS + 1), min(count, k + 1)):
+                up = self._up(builder, new[m], k - m, dones[m])
+                costs = self._costs(builder, columns, times[m], k - m)
+                left, diagonal = new[m][k - m], ups[m][k - m]
+                won = self._winner(builder, left, up, diagonal, costs, dones[m], k - m)
+                new[m + 1].append(costs(self._walled(builder, won, walls[m], k - m)))
+                ups[m + 1].append(up)
+        for m in range(count):
+            lowest = builder.extract_element(new[m + 1][0], ir.Constant(_I32, 0))
+            self._memories["below"].store(lowest, dones[m], 0)
+        return new[count] + ups[count]
+
+    def _up(self, builder: Builder, last: list[Value], v: int, done: Value) -> Value:
+        """Return the "up" values of vector v; what lies above fills the lane past the last."""
+        next_lane = ir.Constant(_INTEGERS, list(range(1, LANES + 1)))
+        if v + 1 < VECTORS:
+            if self._rule.striped:
+                return last[v + 1]
+            return builder.shuffle_vector(last[v], last[v + 1], next_lane)
+        over = _splat(builder, self._memories["above"].load(done, 0, _FLOAT))
+        return builder.shuffle_vector(last[0 if self._rule.striped else v], over, next_lane)
+
+    def _columns(self, builder: Builder, t: Value, k: int) -> list[Value]:
+        """Return the frames of the columns that vector k meets on anti-diagonal t."""
+        first = builder.mul(t, _count(LANES))
         starts = [
-            builder.add(first, builder.mul(self._stride, _count(q))) for q in range(rule.dims)
+            builder.add(first, builder.mul(self._stride, _count(q))) for q in range(self._rule.dims)
         ]
-        return [
-            _costs_here(
-                builder, rule.metric, self._x[k::VECTORS], [y.load(s, k * LANES) for s in starts]
-            )
-            for k in range(VECTORS)
-        ]
+        return [self._memories["y"].load(start, k * LANES) for start in starts]
 
-    def _within(self, builder: Builder, new: list[Value], t: Value) -> list[Value]:
-        """Put infinity where the window does not hold anti-diagonal t."""
-        now = _splat(builder, builder.trunc(t, _I32))
-        outside = ir.Constant(_VECTOR, [float("inf")] * LANES)
-        inside = []
-        for k in range(VECTORS):
-            first, past = (
-                self._memories[name].load(_count(0), k * LANES, _INTEGERS)
-                for name in ("begin", "end")
-            )
-            inside.append(
-                builder.and_(
-                    builder.icmp_signed("<=", first, now), builder.icmp_signed("<", now, past)
-                )
-            )
-        return [
-            builder.select(here, value, outside) for here, value in zip(inside, new, strict=True)
-        ]
+    def _costs(
+        self, builder: Builder, columns: list[Value], t: Value, v: int
+    ) -> Callable[[Value], Value]:
+        """Return what adds the local costs of vector v."""
+        if self._rule.dims:
+            return _costs_here(builder, self._rule.metric, self._x[v::VECTORS], columns)
+        row = builder.mul(builder.and_(t, _count(RING - 1)), _count(ROWS))
+        return _adding(builder, self._memories["ring"].load(row, v * LANES))
+
+    def _winner(
+        self, builder: Builder, left: Value, up: Value, diagonal: Value,
+        add_costs: Callable[[Value], Value], done: Value, v: int,
+    ) -> Value:  # fmt: skip
+        """Return the least way to the cells of vector v, less their costs, and mark which it is."""
+        bent = _least(builder, left, up)
+        if self._rule.bent:
+            bent = builder.fadd(bent, _splat(builder, self._penalty))
+        direct = diagonal if self._rule.diagonal == 1 else add_costs(diagonal)
+        if self._marking:
+            at = builder.add(self._mark_at, builder.mul(done, _count(ROWS // 4)))
+            flags = [_at_most(builder, direct, bent), _at_most(builder, left, up)]
+            for k, bits in enumerate(_by_bytes(builder, flags)):
+                self._memories["marks"].store(bits, at, v * LANES // 4 + k * LANES // 8, align=1)
+        return _least(builder, direct, bent)
+
+    def _wall_starts(self, builder: Builder, done: Value) -> list[Value]:
+        """Return where what the walls hold for the first vector begins."""
+        starts = [self._memories[name].load(done, 0, ir.IntType(64)) for name in self._walls]
+        return [builder.mul(start, _count(LANES if self._rule.striped else 1)) for start in starts]
+
+    def _walled(self, builder: Builder, value: Value, starts: list[Value], v: int) -> Value:
+        """Put infinity on the rows that a window's walls do not let through."""
+        for start in starts:
+            value = _most(builder, value, self._memories["walls"].load(start, v * LANES))
+        return value
 
 
 def _repeated(
@@ -317,19 +340,19 @@ def _count(number: int) -> Value:
 
 @intrinsic(prefer_literal=True)
 def run(
-    typing, form, marking, masked, x, y, stride, ring, state, above, below, begin, end, marks,
-    penalty, t0, t1,
+    typing, form, marking, walled, x, y, stride, ring, state, above, below, walls, near, far, marks,
+    mark_at, penalty, t0, t, t1,
 ):  # fmt: skip
-    """Advance a strip by the anti-diagonals t0 <= t < t1.
+    """Advance a strip from anti-diagonal t to t1, of a tile that begins with t0.
 
     Parameters
     ----------
     form : Form
     marking : 0 or 1
-        Write which neighbour won: a bit for "the diagonal", then a bit for "not the diagonal:
-        left", for each row.
-    masked : 0 or 1
-        Only positions with ``begin <= t < end`` lie in the window.
+        Write which neighbour won: for each vector LANES bits for "the diagonal", then LANES bits
+        for "not the diagonal: left".
+    walled : 0, 1 or 2
+        How many walls of a window there are: `near`, or `near` and `far`.
     x : float32 array (dims ROWS,)
         Frames of the rows, dimension by dimension.
     y : float32 array
@@ -343,15 +366,21 @@ def run(
         The accumulated costs over the first row, from anti-diagonal t0 on.
     below : float32 array
         Receives those of the last row, from t0 on.
-    begin, end : int32 arrays (ROWS,)
+    walls : float32 array
+        Zeros between infinities, dealt to vectors as the columns are.
+    near, far : int64 arrays
+        From t0 on, where in `walls` to find what is infinite outside of the window: position p
+        looks at p elements on.
     marks : uint8 array
         Receives the bits, from t0 on.
+    mark_at : int
+        The first byte of them.
     penalty : float32
-    t0, t1 : int
+    t0, t, t1 : int
     """
-    marks_on, mask_on = bool(marking.literal_value), bool(masked.literal_value)
-    names = ("form", "marking", "masked", "x", "y", "stride", "ring", "state", "above", "below",
-             "begin", "end", "marks", "penalty", "t0", "t1")  # fmt: skip
+    marks_on, n_walls = bool(marking.literal_value), walled.literal_value
+    names = ("form", "marking", "walled", "x", "y", "stride", "ring", "state", "above", "below",
+             "walls", "near", "far", "marks", "mark_at", "penalty", "t0", "t", "t1")  # fmt: skip
 
     def emit(context, builder, signature, arguments):
         value = dict(zip(names, arguments, strict=True))
@@ -361,31 +390,31 @@ def run(
             for name in names
             if isinstance(kinds[name], types.Array)
         }
-        steps = _Steps(form.form, marks_on, mask_on, memories, value["stride"], value["penalty"])
-        n = builder.sub(value["t1"], value["t0"])
+        steps = _Steps(form.form, marks_on, n_walls, memories, value)
+        n, before = builder.sub(value["t1"], value["t"]), builder.sub(value["t"], value["t0"])
         now = [memories["state"].load(_count(0), k * LANES) for k in range(2 * VECTORS)]
         turns = builder.sdiv(n, _count(UNROLLED))
 
         def several(now: list[Value], turn: Value) -> list[Value]:
-            for k in range(UNROLLED):
-                done = builder.add(builder.mul(turn, _count(UNROLLED)), _count(k))
-                now = steps.step(builder, now, builder.add(value["t0"], done), done)
-            return now
+            done = builder.mul(turn, _count(UNROLLED))
+            t = builder.add(value["t"], done)
+            return steps.turn(builder, now, t, builder.add(before, done), UNROLLED)
 
         now = _repeated(builder, turns, now, several)
         first = builder.mul(turns, _count(UNROLLED))
 
         def one(now: list[Value], turn: Value) -> list[Value]:
             done = builder.add(first, turn)
-            return steps.step(builder, now, builder.add(value["t0"], done), done)
+            t = builder.add(value["t"], done)
+            return steps.turn(builder, now, t, builder.add(before, done), 1)
 
         now = _repeated(builder, builder.sub(n, first), now, one)
         for k, vector in enumerate(now):
             memories["state"].store(vector, _count(0), k * LANES)
 
     return types.void(
-        form, marking, masked, x, y, types.intp, ring, state, above, below, begin, end, marks,
-        types.float32, types.intp, types.intp,
+        form, marking, walled, x, y, types.intp, ring, state, above, below, walls, near, far,
+        marks, types.intp, types.float32, types.intp, types.intp, types.intp,
     ), emit  # fmt: skip
 
 

@@ -23,27 +23,29 @@ offset in float64, the least value on its left border and over its first row. In
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numba.extending import overload
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import ENTRY, INNER
+from mmalign_cli.kernels.codes import BORROWING, ENTRY, EUCLIDEAN
 from mmalign_cli.kernels.sweep import sweep
-from mmalign_cli.kernels.table import aligned, copy, cost_between, lay_out, slot
+from mmalign_cli.kernels.table import aligned, copy, fill, joined, lay_out, slot
 
+_LANES = max(lanes.LANES, 1)
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _border(table, s, w):
     """Return the number of the border before tile (s, w)."""
     return table.base[s] + w - table.span[s, 0] // table.width
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _row_over(table, s):
     """Return where the last row of strip s - 1 is kept; strips of a group share one."""
     if s == 0:
@@ -51,33 +53,33 @@ def _row_over(table, s):
     return 1 + ((s - 1) // table.group) % (len(table.last_rows) - 1)
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _first(table, s):
     """Return the first anti-diagonal of strip s, counted from its own: where its row is kept."""
-    return table.span[s, 0] - s * table.begin.shape[1]
+    return table.span[s, 0] - s * table.rows
 
 
-@njit(**INNER)
-def _shift(values, by):
-    for k in range(len(values)):
+@njit(**BORROWING)
+def _shift(values, n, by):
+    for k in range(n):
         values[k] = values[k] + by
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def _take_above(table, s, w, g0, g1, above):
     """Copy the row over tile (s, w) from anti-diagonal g0 to g1, and return its offset.
 
     The cell over (s, g) lies on anti-diagonal g - 1 of the strip before: the first one may
     belong to the tile before.
     """
-    rows = table.begin.shape[1]
+    rows = table.rows
     n, first = g1 - g0, g0 - s * rows + rows - _first(table, max(s - 1, 0))
     copy(table.last_rows[_row_over(table, s), first : first + n], above)
     if s == 0:
         return 0.0
     end = table.span[s - 1, 1]
-    for k in range(max(end + 1 - g0, 0), n):
-        above[k] = np.inf  # what is there belongs to another strip of the group
+    if end + 1 < g1:  # what is there belongs to another strip of the group
+        fill(above[max(end + 1 - g0, 0) : n], np.inf)
     past = (end - 1) // table.width + 1
     k = _border(table, s - 1, min(w, past))
     offset = table.offsets[k + 1 if w < past else k]
@@ -97,27 +99,44 @@ def _bits_of(values):
     return lambda values: values.view(kind)
 
 
-@njit(**INNER)
-def _least(values, room):
-    """Return the least of some values, none of which is negative; `room` holds one value.
+class _Scratch(NamedTuple):
+    """What the sweep of a tile works with: the arguments of `mmalign_cli.kernels.sweep.sweep`.
 
-    Their bits compare as integers do, and of those the compiler takes many at once.
+    And the state, the row above and one value more once as floats and once as their bits.
     """
-    bits, least = _bits(values), _bits(room)
-    lowest = bits[0]
-    for k in range(len(bits)):
-        lowest = min(lowest, bits[k])
-    least[0] = lowest
-    return room[0]
+
+    state: Any
+    above: Any
+    value: Any
+    state_bits: Any
+    above_bits: Any
+    value_bits: Any
+    near: Any
+    far: Any
+    picked: Any
+    ring: Any
 
 
-@njit(**INNER)
+@njit(**BORROWING)
+def _least(bits, n, scratch):
+    """Return the least of n values, none of which is negative, by their bits.
+
+    They compare as integers do, and of those the compiler takes many at once.
+    """
+    least = bits[0]
+    for k in range(n):
+        least = min(least, bits[k])
+    scratch.value_bits[0] = least
+    return scratch.value[0]
+
+
+@njit(**BORROWING)
 def _marks_before(table, s0, s, g0, g1):
     """Return the bytes of the marks of strips s0 to s - 1 from anti-diagonal g0 to g1."""
     diagonals = 0
     for before in range(s0, s):
         diagonals += max(min(g1, table.span[before, 1]) - max(g0, table.span[before, 0]), 0)
-    return diagonals * (table.begin.shape[1] // 4)
+    return diagonals * (table.rows // 4)
 
 
 @njit(**ENTRY)
@@ -141,50 +160,80 @@ def advance(form, table, s0, s1, g0, g1, marking, marks):
     int
         The number of cells.
     """
-    rows = table.begin.shape[1]
-    width = table.width
-    kind = table.states.dtype
-    keeps = len(table.states) > len(table.base)
-    above, picked = np.empty(width, kind), np.empty(width, kind)
+    size, kind = table.width, table.states.dtype
+    state, above, value = aligned(2 * table.rows, kind), aligned(size, kind), np.empty(1, kind)
     ring = aligned(_RING_SIZE if form.lanes and form.dims == 0 else 1, kind)
-    state, room = aligned(2 * rows, kind), np.empty(1, kind)
+    scratch = _Scratch(
+        state, above, value, _bits(state), _bits(above), _bits(value), np.empty(size, np.int64),
+        np.empty(size, np.int64), np.empty(size, kind), ring,
+    )  # fmt: skip
     cells = 0
     for s in range(s0, s1):
         start, stop = max(g0, table.span[s, 0]), min(g1, table.span[s, 1])
-        produced = -1
-        last_row, first = table.last_rows[_row_over(table, s + 1)], _first(table, s) - 1
-        is_last = s == len(table.base) - 1
-        pick = table.last_slot if is_last and len(table.tail) > 0 else -1
-        at, begun = _marks_before(table, s0, s, g0, g1), start
-        while start < stop:
-            w = start // width
-            past = min(stop, (w + 1) * width)
-            k = _border(table, s, w)
-            copy(table.states[k if keeps else s], state)
-            over = _take_above(table, s, w, start, past, above)
-            t0, t1 = start - s * rows, past - s * rows
-            left = table.offsets[k]
-            offset = min(_least(state, room) + left, _least(above[: past - start], room) + over)
-            if offset == np.inf:
-                offset = 0.0
-            _shift(state, left - offset)
-            _shift(above[: past - start], over - offset)
-            produced = sweep(
-                form, table.x[s], table.dims, table.y, table.stride, ring, produced, state, above,
-                last_row[t0 - first :], table.begin[s], table.end[s], table.free[s, 0],
-                table.free[s, 1], marking, marks, at + (start - begun) * (rows // 4), pick,
-                picked, table.penalty, t0, t1,
-            )  # fmt: skip
-            if pick >= 0:
-                _keep_tail(table, picked, offset, t0, t1)
-            copy(state, table.states[k + 1 if keeps else s])
-            table.corners[k + 1], table.offsets[k + 1] = state[0], offset
-            cells += rows * (past - start)
-            start = past
+        if start < stop:
+            at = _marks_before(table, s0, s, g0, g1)
+            _sweep_strip(form, table, s, start, stop, marking, marks, at, scratch)
+            cells += table.rows * (stop - start)
     return cells
 
 
-@njit(**INNER)
+@njit(**BORROWING)
+def _sweep_strip(form, table, s, start, stop, marking, marks, mark_at, scratch):
+    """Sweep the tiles of one strip from anti-diagonal `start` to `stop`."""
+    rows, states, state, above = table.rows, table.states, scratch.state, scratch.above
+    keeps = len(states) > len(table.base)
+    last_row, first = table.last_rows[_row_over(table, s + 1)], _first(table, s) - 1
+    pick = table.last_slot if s == len(table.base) - 1 and len(table.tail) > 0 else -1
+    produced, begun, ended = -1, 0, 0
+    while start < stop:
+        w = start // table.width
+        past = min(stop, (w + 1) * table.width)
+        k, n, t0, t1 = _border(table, s, w), past - start, start - s * rows, past - s * rows
+        copy(states[k if keeps else s], state)
+        over = _take_above(table, s, w, start, past, above)
+        left = table.offsets[k]
+        offset = min(
+            _least(scratch.state_bits, 2 * rows, scratch) + left,
+            _least(scratch.above_bits, n, scratch) + over,
+        )
+        if offset == np.inf:
+            offset = 0.0
+        _shift(state, 2 * rows, left - offset)
+        _shift(above, n, over - offset)
+        begun, ended = _raise_walls(table, s, t0, t1, begun, ended, scratch)
+        produced = sweep(
+            form, table.x[s], table.dims, table.y, table.stride, scratch.ring, produced, state,
+            above, last_row[t0 - first :], table.walls, scratch.near, scratch.far,
+            table.free[s, 0], table.free[s, 1], marking, marks, mark_at, pick, scratch.picked,
+            table.penalty, t0, t1,
+        )  # fmt: skip
+        if pick >= 0:
+            _keep_tail(table, scratch.picked, offset, t0, t1)
+        copy(state, states[k + 1 if keeps else s])
+        table.corners[k + 1], table.offsets[k + 1] = state[0], offset
+        mark_at += n * (rows // 4)
+        start = past
+
+
+@njit(**BORROWING)
+def _raise_walls(table, s, t0, t1, begun, ended, scratch):
+    """Write where the walls of the window stand from anti-diagonal t0 to t1 of strip s.
+
+    `begun` and `ended` rows had begun and ended before; return the numbers at the end.
+    """
+    rows, first = table.rows, s * table.rows
+    for t in range(t0, min(t1, table.free[s, 0])):
+        while begun < rows and table.first[first + begun] + begun <= t:
+            begun += 1
+        scratch.near[t - t0] = begun
+    for t in range(max(t0, table.free[s, 1]), t1):
+        while ended < rows and table.past[first + ended] + ended <= t:
+            ended += 1
+        scratch.far[t - t0] = rows + ended
+    return begun, ended
+
+
+@njit(**BORROWING)
 def _keep_tail(table, picked, offset, t0, t1):
     """Put the last row of the table where it belongs."""
     row = table.last_row
@@ -192,11 +241,16 @@ def _keep_tail(table, picked, offset, t0, t1):
         table.tail[t - row] = picked[t - t0] + offset
 
 
-@njit(**INNER)
+@njit(**BORROWING)
+def _is_set(marks, bit):
+    return (marks[bit // 8] >> (bit % 8)) & 1
+
+
+@njit(**BORROWING)
 def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
     """Follow the winners from (i, j) until they leave the marked tile; return i, j and `at`."""
-    rows = table.begin.shape[1]
-    half, s, first = rows // 8, -1, 0
+    rows, s, first = table.rows, -1, 0
+    lanes_of = _LANES if form.lanes else rows  # the plain loop's one vector holds all rows
     while i >= s0 * rows and i + j >= g0 and j >= 0:
         at -= 1
         path[at, 0], path[at, 1] = j, i
@@ -205,10 +259,10 @@ def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
             first = _marks_before(table, s0, s, g0, g1)
             first -= max(g0, table.span[s, 0]) * (rows // 4)
         p = slot(form.striped, rows - 1 - (i - s * rows))
-        byte = first + (i + j) * (rows // 4) + p // 8
-        if (marks[byte] >> (p % 8)) & 1:
+        bit = (first + (i + j) * (rows // 4)) * 8 + p // lanes_of * lanes_of + p
+        if _is_set(marks, bit):
             i, j = i - 1, j - 1
-        elif (marks[byte + half] >> (p % 8)) & 1:
+        elif _is_set(marks, bit + lanes_of):
             j -= 1
         else:
             i -= 1
@@ -240,7 +294,7 @@ def trace(form, table, marks, i, j, path, at, most):
     i, j, at : int
         `i` or `j` is negative where the path is complete.
     """
-    rows = table.begin.shape[1]
+    rows = table.rows
     cells = 0
     while i >= 0 and j >= 0 and cells < most:
         s0 = i // rows // table.group * table.group
@@ -268,8 +322,12 @@ def weigh(metric, diagonal, reference, query, path, costs, weights):
     before_i, before_j = path[0, 0], path[0, 1]
     for t in range(len(path)):
         i, j = path[t, 0], path[t, 1]
-        costs[t] = cost_between(metric, reference, i, query, j)
-        weights[t] = diagonal if before_i < i and before_j < j else 1.0
+        total = 0.0
+        for q in range(reference.shape[1]):
+            size = abs(np.float64(reference[i, q]) - np.float64(query[j, q]))
+            total = joined(metric, total, size)
+        costs[t] = math.sqrt(total) if metric == EUCLIDEAN else total
+        weights[t] = 1 + (diagonal - 1) * ((before_i < i) & (before_j < j))
         before_i, before_j = i, j
 
 

@@ -10,7 +10,10 @@ of anti-diagonal t lie at (r, t - r), and
 where c is the local cost and, above the first row, D[ROWS, t - 1] is the accumulated cost of
 the row over the strip. All cells of one anti-diagonal are independent of each other. A tie goes
 to the diagonal, then to left. Columns before the first one and past the last one hold infinity,
-so that their costs are infinite.
+so that their costs are infinite. A window is two walls: rows begin one after the other, and end so.
+On each anti-diagonal one index tells how many have begun, one how many have ended, and the values
+are raised to what stands there in an array of zeros between infinities (`walls_of`). Where all
+rows have begun and none has ended no wall is looked at.
 
 There are two sweeps, with the same results but for the rounding of float32: `_sweep_lanes` keeps
 the state in the registers, `_sweep_plain` is the formula above, for machines without such
@@ -36,7 +39,10 @@ _LANES, _VECTORS, _ROWS = lanes.LANES, lanes.VECTORS, lanes.ROWS
 _BLOCKS, _OFFSETS, _CHUNK = lanes.BLOCKS, lanes.OFFSETS, lanes.CHUNK
 
 
-def sweep(form: Any, *arguments: Any) -> int:
+def sweep(
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
+):  # fmt: skip
     """Advance a tile by the anti-diagonals t0 <= t < t1.
 
     Parameters
@@ -59,15 +65,19 @@ def sweep(form: Any, *arguments: Any) -> int:
         Accumulated costs over the strip, from column t0 on.
     below : (t1 - t0,)
         Receives those of the strip's last row.
-    begin, end : (rows,) int32
-        The window: position p holds ``begin[p] <= t < end[p]``.
+    walls : (...,)
+        Zeros between infinities: `mmalign_cli.kernels.table.walls_of`.
+    near, far : (t1 - t0,) int64
+        The window: where in `walls` position 0 finds, of anti-diagonals from t0 on, what is
+        infinite until its row begins, or once it has ended.
     free0, free1 : int
-        For ``free0 <= t < free1`` all positions lie in the window.
+        From free0 on all rows have begun, and until free1 none has ended.
     marking : bool
         Write which neighbour won.
     marks : (... rows / 4,) uint8
-        A row of bits for each anti-diagonal, from the tile's first: by position, 1 where the
-        diagonal won; then, by position, 1 where left is at most up.
+        A row of bits for each anti-diagonal, from the tile's first: for each vector, in the order
+        of its lanes, 1 where the diagonal won, then 1 where left is at most up. In the plain sweep
+        all positions are one vector.
     mark_at : int
     pick : int
         Position whose accumulated costs go to `picked`; -1 for none.
@@ -80,41 +90,43 @@ def sweep(form: Any, *arguments: Any) -> int:
     int
         `produced`, for the next call.
     """
-    return int(_sweep_plain(form, *arguments))  # where numba is told not to compile
+    # Where numba is told not to compile.
+    return _sweep_plain(
+        form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+        free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
+    )  # fmt: skip
 
 
-@overload(sweep)
-def _sweep_of(form, *arguments):
-    chosen = _sweep_lanes if form.form.lanes else _sweep_plain
-    return lambda form, *arguments: chosen(form, *arguments)  # noqa: PLW0108 -- numba's way
-
-
-@njit(**INNER)
 def _sweep_lanes(
-    form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
-    marking, marks, mark_at, pick, picked, penalty, t0, t1,
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
 ):  # fmt: skip
     t = t0
     while t < t1:
-        masked = t < free0 or t >= free1
-        stop = t1 if t >= free1 else min(t1, free0 if masked else free1)
+        begun, ended = t >= free0, t >= free1
         produced = costs_ahead(form, x, dims, y, stride, ring, produced, t, t1)
         # To pick values, one anti-diagonal at a time: for the table's last strip alone.
-        stop = min(stop, t + 1 if pick >= 0 else produced)
-        over, under = above[t - t0 :], below[t - t0 :]
-        bits = marks[mark_at + (t - t0) * (_ROWS // 4) :]
-        if marking and masked:
-            lanes.run(form, 1, 1, x, y, stride, ring, state, over, under, begin, end, bits,
-                      penalty, t, stop)  # fmt: skip
+        stop = t + 1 if pick >= 0 else min(t1, produced)
+        stop = min(stop, stop if begun else free0, stop if ended else free1)
+        wall = far if begun else near
+        if marking and begun and not ended:
+            lanes.run(form, 1, 0, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif marking and (begun or not ended):
+            lanes.run(form, 1, 1, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
         elif marking:
-            lanes.run(form, 1, 0, x, y, stride, ring, state, over, under, begin, end, bits,
-                      penalty, t, stop)  # fmt: skip
-        elif masked:
-            lanes.run(form, 0, 1, x, y, stride, ring, state, over, under, begin, end, bits,
-                      penalty, t, stop)  # fmt: skip
+            lanes.run(form, 1, 2, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif begun and not ended:
+            lanes.run(form, 0, 0, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
+        elif begun or not ended:
+            lanes.run(form, 0, 1, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
         else:
-            lanes.run(form, 0, 0, x, y, stride, ring, state, over, under, begin, end, bits,
-                      penalty, t, stop)  # fmt: skip
+            lanes.run(form, 0, 2, x, y, stride, ring, state, above, below, walls, wall, far, marks,
+                      mark_at, penalty, t0, t, stop)  # fmt: skip
         if pick >= 0:
             picked[t - t0] = state[pick]
         t = stop
@@ -155,18 +167,17 @@ def _compute_costs(form, x, dims, y, stride, ring, produced, t):
     return t + _CHUNK
 
 
-@njit(fastmath=SAFE_FAST_MATH, **INNER)
 def _sweep_plain(
-    form, x, dims, y, stride, ring, produced, state, above, below, begin, end, free0, free1,
-    marking, marks, mark_at, pick, picked, penalty, t0, t1,
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
 ):  # fmt: skip
-    rows, kind = len(begin), state.dtype
+    rows, kind = len(state) // 2, state.dtype
     # By position, the last anti-diagonal and the one before; each holds one more, the row above.
     last, older = np.empty(rows + 1, kind), np.empty(rows + 1, kind)
     copy(state[:rows], last)
     copy(state[rows:], older[1:])
     cost, won = np.empty(rows, kind), np.empty(2 * rows, np.uint8)
-    infinity, charge = kind.type(np.inf), kind.type(penalty)
+    charge = kind.type(penalty)
     for t in range(t0, t1):
         last[rows] = above[t - t0]
         if marking or dims != 1:
@@ -179,16 +190,39 @@ def _sweep_plain(
         else:
             _take_step(form, last, older, cost, charge)
         last, older = older, last
-        if t < free0 or t >= free1:
-            for p in range(rows):
-                if t < begin[p] or t >= end[p]:
-                    last[p] = infinity
+        if t < free0:
+            _wall_up(last, walls[near[t - t0] :])
+        if t >= free1:
+            _wall_up(last, walls[far[t - t0] :])
         below[t - t0] = last[0]
         if pick >= 0:
             picked[t - t0] = last[pick]
     copy(last[:rows], state)
     copy(older[1:], state[rows:])
     return produced
+
+
+@overload(sweep, jit_options={"nogil": True, "_nrt": False})
+def _sweep_of_lanes(
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
+):  # fmt: skip
+    return _sweep_lanes if form.form.lanes else None
+
+
+@overload(sweep, jit_options={"nogil": True, "_nrt": True, "fastmath": SAFE_FAST_MATH})
+def _sweep_of_rows(
+    form, x, dims, y, stride, ring, produced, state, above, below, walls, near, far, free0,
+    free1, marking, marks, mark_at, pick, picked, penalty, t0, t1,
+):  # fmt: skip
+    return None if form.form.lanes else _sweep_plain
+
+
+@njit(**INNER)
+def _wall_up(last, wall):
+    """Put infinity on the rows that a window's wall does not let through."""
+    for p in range(len(last) - 1):
+        last[p] = max(last[p], wall[p])
 
 
 @njit(fastmath=SAFE_FAST_MATH, **INNER)

@@ -14,7 +14,15 @@ import numpy.typing as npt
 from numba import njit
 
 from mmalign_cli.kernels import lanes
-from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, ENTRY, EUCLIDEAN, INNER, SQEUCLIDEAN
+from mmalign_cli.kernels.codes import (
+    BORROWING,
+    CHEBYSHEV,
+    CITYBLOCK,
+    ENTRY,
+    EUCLIDEAN,
+    INNER,
+    SQEUCLIDEAN,
+)
 
 _LANES, _VECTORS = lanes.LANES, max(lanes.VECTORS, 1)
 FAR = 2**30
@@ -36,10 +44,16 @@ class Table(NamedTuple):
         striped, dealt to vectors.
     dims, stride : int
     penalty : float
-    begin, end : ndarray, shape (strips, rows), int32
-        Slot p holds the anti-diagonals ``begin <= t < end`` of its strip, t = g - rows s.
+    rows : int
+        Of a strip.
+    first, past : ndarray, shape (strips * rows,) or (0,), int64
+        The window: row i holds the columns ``first <= j < past``; empty for all.
+    walls : ndarray
+        Zeros between infinities (`walls_of`), where there is a window; where the form is striped,
+        dealt to vectors as the columns are.
     free : ndarray, shape (strips, 2), int64
-        First and last (exclusive) t at which the window holds all slots.
+        The anti-diagonal t, t = g - rows s, at which the last row of a strip begins, and that at
+        which the first one ends.
     span : ndarray, shape (strips, 2), int64
         First and last (exclusive) anti-diagonal g of each strip.
     width, group : int
@@ -69,8 +83,10 @@ class Table(NamedTuple):
     dims: int
     stride: int
     penalty: float
-    begin: npt.NDArray[np.int32]
-    end: npt.NDArray[np.int32]
+    rows: int
+    first: npt.NDArray[np.int64]
+    past: npt.NDArray[np.int64]
+    walls: npt.NDArray[Any]
     free: npt.NDArray[np.int64]
     span: npt.NDArray[np.int64]
     width: int
@@ -101,14 +117,14 @@ def aligned(size, kind):
     return _part(np.empty(size + _LINE // 4, kind), size)[0]
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def copy(values, to):
     """Copy an array to the start of another."""
     for k in range(len(values)):  # a slice would do, and take a second more to compile
         to[k] = values[k]
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def fill(values, value):
     """Set all of an array."""
     for k in range(len(values)):
@@ -122,18 +138,20 @@ def _filled(size, value, kind):
     return values
 
 
-@njit(**INNER)
+@njit(**BORROWING)
+def joined(metric, total, size):
+    """Return what the difference in one dimension makes of the total of those before."""
+    if metric == CITYBLOCK:
+        return total + size
+    return max(total, size) if metric == CHEBYSHEV else total + size * size
+
+
+@njit(**BORROWING)
 def cost_between(metric, x, i, y, j):
     """Return the local cost of frame i of x and frame j of y, (n, d) and (m, d)."""
     total = 0.0
     for q in range(x.shape[1]):
-        size = abs(np.float64(x[i, q]) - np.float64(y[j, q]))
-        if metric == CITYBLOCK:
-            total += size
-        elif metric == CHEBYSHEV:
-            total = max(total, size)
-        else:
-            total += size * size
+        total = joined(metric, total, abs(np.float64(x[i, q]) - np.float64(y[j, q])))
     return math.sqrt(total) if metric == EUCLIDEAN else total
 
 
@@ -155,7 +173,7 @@ def _frame_of_reference(x, y):
     return centre, 2.0 ** -math.frexp(half)[1] if half > 0 else 1.0
 
 
-@njit(**INNER)
+@njit(**BORROWING)
 def slot(striped, position):
     """Return where a position stands in arrays, which may be loaded as stripes."""
     return position % _VECTORS * _LANES + position // _VECTORS if striped else position
@@ -172,6 +190,15 @@ def _lay_rows(striped, rows, query, centre, scale, x):
                 x[s, q * rows + to] = (query[i, q] - centre[q]) * scale if i < n else 0.0
 
 
+@njit(**BORROWING)
+def _deal(values, to):
+    """Deal values to vectors: vector s gets the values s + l VECTORS, a lane l each."""
+    for s in range(len(to) // _LANES):
+        vector, ahead = to[s * _LANES : (s + 1) * _LANES], values[s:]
+        for lane in range(_LANES):
+            vector[lane] = ahead[lane * _VECTORS]
+
+
 @njit(**INNER)
 def _lay_columns(striped, rows, reference, centre, scale, y, size):
     m, dims = reference.shape
@@ -179,14 +206,29 @@ def _lay_columns(striped, rows, reference, centre, scale, y, size):
     for q in range(dims):
         for j in range(m):
             row[rows - 1 + j] = (reference[j, q] - centre[q]) * scale
-        if not striped:
+        if striped:
+            _deal(row, y[q * size * _LANES : (q + 1) * size * _LANES])
+        else:
             copy(row[:size], y[q * size : (q + 1) * size])
-            continue
-        for v in range(size):
-            to = (q * size + v) * _LANES
-            vector, ahead = y[to : to + _LANES], row[v:]
-            for lane in range(_LANES):
-                vector[lane] = ahead[lane * _VECTORS]
+
+
+@njit(**INNER)
+def walls_of(striped, rows, kind):
+    """Return zeros between infinities: what the cells of a window are raised to.
+
+    As many infinities as rows, as many zeros, and infinities again. The rows of a strip begin one
+    after the other, and so they end; position p, which is row rows - 1 - p, is among the first k
+    where k + p is at least the number of rows. So element `begun` + p is infinite for the positions
+    of rows that have not begun, and element rows + `ended` + p for those of rows that have ended.
+    """
+    walls = np.zeros(4 * rows, kind)
+    fill(walls[:rows], np.inf)
+    fill(walls[2 * rows :], np.inf)
+    if not striped:
+        return walls
+    dealt = aligned(3 * rows * _LANES, kind)
+    _deal(walls, dealt)
+    return dealt
 
 
 @njit(**INNER)
@@ -197,9 +239,12 @@ def _columns_in_row(size):
 
 
 @njit(**INNER)
-def _columns_of_rows(lo, hi, n):
-    """Return the columns that each of n rows may use, of ranges of rows that never step back."""
-    first, last = np.empty(n, np.int64), np.empty(n, np.int64)
+def _columns_of_rows(lo, hi, n, size):
+    """Return the columns that each of n rows may use, of ranges of rows that never step back.
+
+    Rows up to `size` are those of the last one.
+    """
+    first, last = np.empty(size, np.int64), np.empty(size, np.int64)
     j0, j1 = 0, 0
     for i in range(n):
         while j0 < len(hi) and hi[j0] <= i:
@@ -207,35 +252,26 @@ def _columns_of_rows(lo, hi, n):
         while j1 < len(lo) and lo[j1] <= i:
             j1 += 1
         first[i], last[i] = j0, j1
+    fill(first[n:], j0)
+    fill(last[n:], j1)
     return first, last
 
 
 @njit(**INNER)
-def _lay_window(striped, rows, lo, hi, n, begin, end, free, span):
-    """Fill begin, end, free and span of a table."""
-    m = len(lo)
-    first_column, past_column = _columns_of_rows(lo, hi, n)
+def _lay_window(n, m, rows, first, past, free, span):
+    """Fill free and span of a table."""
     for s in range(len(span)):
-        first, last = FAR, 0
-        free[s, 0], free[s, 1] = -FAR, FAR
-        for r in range(rows):
-            i = min(s * rows + r, n - 1)
-            p = slot(striped, rows - 1 - r)
-            j0, j1 = first_column[i], past_column[i]
-            begin[s, p] = -FAR if j0 == 0 else j0 + r
-            end[s, p] = FAR if j1 == m else j1 + r
-            free[s, 0], free[s, 1] = max(free[s, 0], begin[s, p]), min(free[s, 1], end[s, p])
-            first, last = min(first, j0 + r), max(last, j1 + r)
+        i, k = s * rows, (s + 1) * rows - 1
+        free[s, 0] = -FAR if first[k] == 0 else first[k] + rows - 1
+        free[s, 1] = FAR if past[i] == m else past[i]
         # One anti-diagonal earlier, to take over the corner from the strip before.
-        span[s, 0] = s * rows + max(first - 1, 0)
-        span[s, 1] = max(min(s * rows + last, n + m - 1), span[s, 0] + 1)
+        span[s, 0] = i + max(first[i] - 1, 0)
+        span[s, 1] = max(min(i + past[k] + rows - 1, n + m - 1), span[s, 0] + 1)
 
 
 @njit(**INNER)
-def _lay_everything(n, m, rows, begin, end, free, span):
+def _lay_everything(n, m, rows, free, span):
     for s in range(len(span)):
-        fill(begin[s], -FAR)
-        fill(end[s], FAR)
         free[s, 0], free[s, 1] = -FAR, FAR
         span[s, 0], span[s, 1] = s * rows, min((s + 1) * rows - 1 + m, n + m - 1)
 
@@ -281,13 +317,14 @@ def lay_out(
         fill(centre, 0.0)
     degree = scale * scale if metric == SQEUCLIDEAN else scale
 
-    begin = aligned(strips * rows, np.int32).reshape(strips, rows)
-    end = aligned(strips * rows, np.int32).reshape(strips, rows)
     free, span = np.empty((strips, 2), np.int64), np.empty((strips, 2), np.int64)
     if len(lo):
-        _lay_window(striped, rows, lo, hi, n, begin, end, free, span)
+        first, past = _columns_of_rows(lo, hi, n, strips * rows)
+        walls = walls_of(striped, rows, kind)
+        _lay_window(n, m, rows, first, past, free, span)
     else:
-        _lay_everything(n, m, rows, begin, end, free, span)
+        first, past, walls = lo, hi, np.empty(0, kind)
+        _lay_everything(n, m, rows, free, span)
     base, borders, longest = np.empty(strips, np.int64), 0, span[0, 1] - span[0, 0] + rows
     for s in range(strips):
         longest = max(longest, span[s, 1] - span[max(s - 1, 0), 0] + 1)
@@ -311,8 +348,8 @@ def lay_out(
     x, states = x.reshape(strips, dims * rows), states.reshape(-1, 2 * rows)
     _lay_rows(striped, rows, query, centre, scale, x)
     _lay_columns(striped, rows, reference, centre, scale, y, size)
-    fill(last_rows, np.inf)
     last_rows = last_rows.reshape(kept_rows, longest)
+    fill(last_rows[0], np.inf)  # of the others only what a strip has written is read
     for s in range(strips):
         fill(states[base[s] if keep else s], np.inf)
     states[0, 2 * rows - 1] = 0  # the cell before the first one, on the diagonal
@@ -323,8 +360,8 @@ def lay_out(
         offsets[0] = -cost_between(metric, query, 0, reference, 0) * degree
     last_row = (n - 1) % rows
     return Table(
-        x, y, dims, stride, penalty * degree, begin, end, free, span, width, group, last_rows,
-        base, offsets, _filled(borders, np.inf, kind), states,
+        x, y, dims, stride, penalty * degree, rows, first, past, walls, free, span, width, group,
+        last_rows, base, offsets, _filled(borders, np.inf, kind), states,
         _filled(m if open_end else 0, np.inf, np.float64), last_row,
         slot(striped, rows - 1 - last_row), n, m, 1 / degree,
     )  # fmt: skip
