@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import numpy as np
@@ -24,13 +25,17 @@ def made(count, linear, seed):
     return synth.takes(count, linear, np.random.default_rng(seed))
 
 
-def errors(found, takes):
+def errors_of_pair(found, takes, pair):
     return np.array(
         [
-            path_difference(found.path(k).astype(float), take.truth.astype(float))
+            path_difference(found.path(k)[:, pair].astype(float), take.truth.astype(float))
             for k, take in enumerate(takes)
         ]
     )
+
+
+def errors(found, takes):
+    return errors_of_pair(found, takes, [0, 1])
 
 
 @pytest.fixture
@@ -84,27 +89,29 @@ def test_the_papers_alternation(is_soft):
 
 def test_it_depends_on_the_seed_alone():
     takes = [t.sequences for t in made(2, False, 4)]
-    first, again = (align_deep(takes, Ask(starts=1, dims=2, iterations=4)) for _ in range(2))
-    other = align_deep(takes, Ask(starts=1, dims=2, iterations=4, seed=1))
+    ask = Ask("alternating", starts=1, dims=2, iterations=1)
+    first, again = (align_deep(takes, ask) for _ in range(2))
+    other = align_deep(takes, replace(ask, seed=1))
     np.testing.assert_array_equal(first.knots, again.knots)
     assert (first.knots != other.knots).any()
 
 
-@pytest.mark.parametrize("ask", [Ask(), Ask("alternating"), Ask("alternating", is_soft=False)])
+@pytest.mark.parametrize(
+    "ask",
+    [Ask(starts=2), Ask("alternating", starts=1), Ask("alternating", is_soft=False, starts=1)],
+)
 def test_three_streams(ask):
-    u = np.linspace(0, 1, 90)
-    streams = []
-    for k in range(3):
-        t = u ** (1 + 0.3 * k)
-        angle = np.column_stack([7 * t, 4 * t * t])
-        streams.append(np.hstack([np.sin(angle + k), np.cos((k + 1) * angle)]))
-    from dataclasses import replace
-
-    found = align_deep([streams] * 2, replace(ask, starts=2, dims=2, iterations=25))
-    frames = found.path(0) / 89
-    times = np.stack([frames[:, k] ** (1 + 0.3 * k) for k in range(3)])
-    assert np.abs(times - times.mean(axis=0)).mean() < 0.03
-    assert found.path(0).shape[1] == 3
+    takes, sequences = made(4, False, 1), []
+    for take in takes:
+        x, y = take.sequences
+        at = np.linspace(0, len(x) - 1, len(x) - 20)  # the third: the first, played faster
+        z = np.stack([np.interp(at, np.arange(len(x)), column) for column in x.T[:4]], axis=1)
+        sequences.append((x, y, z))
+    found = align_deep(sequences, replace(ask, dims=2))
+    assert errors_of_pair(found, takes, [0, 1]).mean() < 1.0
+    for k, (x, _, z) in enumerate(sequences):
+        path = found.path(k)
+        assert np.abs(path[:, 0] / (len(x) - 1) - path[:, 2] / (len(z) - 1)).mean() < 0.02
 
 
 def test_open_ends_leave_out_what_has_no_match():
@@ -219,7 +226,9 @@ def test_one_take_says_what_is_better_supported(run, folder):
 
 def test_a_picture_of_what_networks_compared(run, takes):
     names = ("body0.npy", "camera0.npy")
-    done = run("dctw", *names, "-o", "a.json", "--algorithm", "alternating", *QUICK, "--max-iter", "2")
+    done = run(
+        "dctw", *names, "-o", "a.json", "--algorithm", "alternating", *QUICK, "--max-iter", "2"
+    )
     assert done.code == 0, done.stderr
     assert read_document("a.json").parameters["maps"] == NETWORKS
     assert run("plot", "a.json", "-o", "p.svg", "-q").code == 0
