@@ -201,7 +201,8 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
         OSError,
         ValueError,
     ) as error:
-        raise InputError(source.path, f"damaged npz archive: {error}") from None
+        what = "checksum mismatch: " if "CRC" in str(error) else ""
+        raise InputError(source.path, f"damaged npz archive: {what}{error}") from None
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
