@@ -16,7 +16,14 @@ from typing import NoReturn
 import click
 
 from mmalign_cli import __version__, runtime
-from mmalign_cli.errors import ExitCode, MmalignError, UsageError, did_you_mean, printable
+from mmalign_cli.errors import (
+    ExitCode,
+    InternalError,
+    MmalignError,
+    UsageError,
+    did_you_mean,
+    printable,
+)
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("mmalign_cli.commands.apply:apply", "Carry a file from one clock to another."),
@@ -178,6 +185,8 @@ class _Ending:
 def _ending(error: BaseException) -> _Ending:
     """Return the ending that an exception stands for."""
     match error:
+        case InternalError():
+            return _Ending(error.exit_code, error.subject, error.what, _kept(error))
         case MmalignError():
             return _Ending(error.exit_code, error.subject, error.what, error.hint)
         case click.UsageError():
@@ -198,6 +207,14 @@ def _ending(error: BaseException) -> _Ending:
             return _Ending(ExitCode.NO_ALIGNMENT, "memory", "ran out", hint)
     what = f"{type(error).__name__}: {error}"
     return _Ending(ExitCode.FAULT, "internal error", what, "run it with --debug, and report it")
+
+
+def _kept(fault: InternalError) -> str | None:
+    """Keep the state of a fault in a file; return the hint that names it."""
+    from mmalign_cli.write.fault import keep_state
+
+    path = keep_state(fault)
+    return fault.hint if path is None else f"report it, with its state: {path}"
 
 
 def _written() -> str:
