@@ -1,0 +1,181 @@
+"""Every fault of a file, through every command that may meet it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import socket
+import zipfile
+from pathlib import Path
+
+import fault_commands
+import numpy as np
+import pytest
+import soundfile
+from test_faults import BYTES, Bomb, contents, npy_header, patched, refused, wav
+
+NO_OUTPUT = "takes"
+
+
+# ---------------------------------------------------------------- how the inputs are made
+
+
+def made(name, data):
+    Path(name).write_bytes(data)
+    return name
+
+
+def of_wav(change, **how):
+    """``x.wav``, changed."""
+    return made("x.wav", change(wav(Path("x.wav"), **how)))
+
+
+def npz(**arrays):
+    np.savez("x.npz", **arrays)
+    return "x.npz"
+
+
+def npy(array):
+    np.save("x.npy", array)
+    return "x.npy"
+
+
+def link(target):
+    os.symlink(target, "x.csv")
+    return "x.csv"
+
+
+def directory():
+    os.mkdir("x.csv")
+    return "x.csv"
+
+
+def pipe():
+    os.mkfifo("x.csv")
+    return "x.csv"
+
+
+def socket_file():
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("x.csv")
+    return "x.csv"
+
+
+def bomb():
+    np.savez_compressed("x.npz", x=np.zeros((10**6, 2)))
+    return "x.npz,max-bytes=1M"
+
+
+def archive(name, data):
+    with zipfile.ZipFile("x.npz", "w") as file:
+        file.writestr(name, data)
+    return "x.npz"
+
+
+def damaged(change):
+    np.savez("x.npz", x=np.arange(2000.0).reshape(1000, 2))
+    return made("x.npz", change(Path("x.npz").read_bytes()))
+
+
+def with_nan():
+    values = np.zeros(8000, np.float32)
+    values[4000:4002] = np.nan, np.inf
+    soundfile.write("x.wav", values, 8000, subtype="FLOAT")
+    return "x.wav"
+
+
+STREAMS = [
+    # row, what is made (returns the argument), exit code, message after "<path>: "
+    (1, "missing", lambda: "x.csv", 3, "no such file"),
+    (1, "in no folder", lambda: "no/x.csv", 3, "no such file"),
+    (2, "directory", directory, 3, "is a directory"),
+    (4, "empty", lambda: made("x.csv", b""), 3, "file is empty"),
+    (4, "empty sound", lambda: made("x.wav", b""), 3, "file is empty"),
+    (6, "unknown kind", lambda: made("x.foo", b"1\n"), 3, r"unknown kind of file .*"),
+    (7, "pipe", pipe, 3, "is a named pipe, not a file"),
+    (7, "socket", socket_file, 3, "is a socket, not a file"),
+    (7, "device", lambda: "/dev/zero,format=csv", 3, "is a device, not a file"),
+    (8, "loop of links", lambda: link("x.csv"), 3, "is a symbolic link that leads back to itself"),
+    (8, "link to nothing", lambda: link("gone"), 3, "no such file"),
+    (14, "objects", lambda: npy(np.array([Bomb()], object)), 3, "object arrays are never loaded"),
+    (14, "pickle", lambda: made("x.npy", pickle.dumps(Bomb())), 3, "content is a pickle.*"),
+    (15, "complex", lambda: npy(np.ones((4, 2), complex)), 3, "complex values .*"),
+    (16, "text", lambda: npy(np.array(["a", "b"])), 3, r"holds text \(<U1\)"),
+    (18, "no frames", lambda: npy(np.float64(3)), 3, r"shape \(\), expected .*"),
+    (21, "several", lambda: npz(p=np.ones((4, 2)), q=np.ones((5, 3))), 3, "several arrays: .*"),
+    (21, "none", npz, 3, "holds no arrays"),
+    (22, "bomb", bomb, 4, "x: holds 16 MB, the limit is 1.05 MB"),
+    (23, "cut", lambda: damaged(lambda b: b[:-100]), 3, "damaged npz archive: .*"),
+    (
+        23,
+        "bit flip",
+        lambda: damaged(lambda b: patched(b, 3000, "<d", 7.0)),
+        3,
+        "damaged npz archive: checksum mismatch: .*",
+    ),
+    (
+        23,
+        "header lies",
+        lambda: archive("x.npy", npy_header((10**9, 2)) + bytes(64)),
+        3,
+        "x.npy: header promises 16.* bytes, the archive holds .*",
+    ),
+    (24, "cut sound", lambda: of_wav(lambda b: b[: 44 + 2 * 3994]), 3, "cut short: data chunk .*"),
+    (25, "no sound", lambda: of_wav(bytes, n=0), 3, "no audio frames"),
+    (26, "rate 0", lambda: of_wav(lambda b: patched(b, 24, "<I", 0)), 3, "sample rate 0 Hz .*"),
+    (26, "rate 2^32 - 1", lambda: of_wav(lambda b: patched(b, 24, "<I", 2**32 - 1)), 3, ".*"),
+    (27, "no channels", lambda: of_wav(lambda b: patched(b, 22, "<H", 0)), 3, ".*"),
+    (27, "65535 channels", lambda: of_wav(lambda b: patched(b, 22, "<H", 65535)), 3, ".*"),
+    (28, "size lies", lambda: of_wav(lambda b: patched(b, 40, "<I", 32000)), 3, "cut short: .*"),
+    (29, "not finite", with_nan, 3, r"non-finite at t = 0.50 s \(frame 4000\), 2 values"),
+    (32, "short sound", lambda: of_wav(bytes, n=80), 3, "0.01 s is shorter than one frame .*"),
+    (33, "no such codec", lambda: made("x.mp3", b"\xff\xfb\x90\0" + bytes(99)), 3, "cannot be .*"),
+    *[
+        (int(name[:2]), name[3:], lambda file=file, data=data: made(file, data), code, message)
+        for name, file, data, code, message, _ in BYTES
+    ],
+]
+
+
+@pytest.fixture
+def there(run, wave):
+    """What the commands take beside a file at fault, and outputs that are to be kept."""
+    fault_commands.prepare(run)
+    return wave
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "message"), [pytest.param(*s[2:], id=f"{s[0]:02} {s[1]}") for s in STREAMS]
+)
+def test_a_stream(run, there, make, code, message):
+    """Every command that reads streams says the same of it; every other one refuses it too."""
+    bad = make()
+    path = re.escape(bad.partition(",")[0])
+    for arguments in fault_commands.STREAMS.values():
+        refused(run, there, arguments(bad), code, f"{path}: {message}")
+    for name, arguments in fault_commands.FILES.items():
+        cautious(run, there, name, arguments(bad.partition(",")[0]))
+    assert not Path("exploded").exists()
+
+
+def cautious(run, folder, name, arguments):
+    """A command may know how to read what it is no stream to others: it does, or refuses it."""
+    before = contents(folder)
+    result = run(*arguments)
+    said = [line for line in result.stderr.splitlines() if not line.startswith("hint: ")]
+    assert result.code in (0, 2, 3, 4, 6), (name, result.stderr)
+    assert "Traceback" not in result.stderr
+    after = contents(folder)
+    written = [p for p in after if after[p] != before.get(p)]
+    if result.code in (2, 3, 4):
+        assert (result.stdout, written, after.keys()) == ("", [], before.keys()), name
+        assert len(said) == 1, name
+        assert re.match(r"mmalign: error: [^:]+: .", said[0]), (name, said)
+    else:
+        assert all(p.name.startswith("out") or NO_OUTPUT in p.parts for p in written), name
+        assert not [p for p in written if p.name.startswith(".mmalign-")]
+        for path in written:
+            path.write_bytes(before.get(path, b""))
+    shutil.rmtree(folder / NO_OUTPUT, ignore_errors=True)
