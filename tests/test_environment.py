@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -83,7 +84,7 @@ def read_until(process, mark):
 
 
 def left_overs(folder):
-    return [p.name for p in folder.iterdir() if p.name.startswith(".mmalign-")]
+    return [p.name for p in folder.iterdir() if re.fullmatch(r"\.mmalign-.*\.tmp", p.name)]
 
 
 # ---------------------------------------------------------------- 59-61: writing
@@ -195,14 +196,17 @@ def test_61_left_overs_of_others_stay(folder):
 
 # ---------------------------------------------------------------- 65, 66: signals
 
+PROMISED_S = 0.5
+TRIES = 5  # another process may have the processor when the signal comes
 SIGNALS = [
     pytest.param(signal.SIGINT, 130, "interrupted", id="65-int"),
     pytest.param(signal.SIGTERM, 143, "terminated", id="66-term"),
 ]
+KILLED = pytest.param(signal.SIGKILL, -9, None, id="61-kill")
 
 
-def stopped(process, number, code, what):
-    """Send a signal; check how the process ends, and how soon."""
+def stopped(process, number, code, what, written):
+    """Send a signal; check how the process ends, and return how soon."""
     sent = time.monotonic()
     process.send_signal(number)
     try:
@@ -215,16 +219,28 @@ def stopped(process, number, code, what):
     ]
     assert process.returncode == code, err
     assert out == b""
-    assert lines == [f"mmalign: error: {what}; nothing written"]
-    assert took < 3, "far above the 0.5 s promised: this machine is shared"
+    assert lines == [f"mmalign: error: {what}; {written}"] * (what is not None)
+    return took
 
 
-@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+def stops(begin, number, code, what, written="nothing written"):
+    """Every process that `begin` returns ends as it should, and one of five within the time."""
+    took = []
+    while not took or took[-1] > PROMISED_S:
+        assert len(took) < TRIES, took
+        took.append(stopped(begin(), number, code, what, written))
+
+
+@pytest.mark.parametrize(("number", "code", "what"), [*SIGNALS, KILLED])
 @pytest.mark.parametrize("module", [b"click.core", b"numpy"])
 def test_during_import(wave, number, code, what, module):
-    process = start(*DTW, options=["-X", "importtime"])
-    read_until(process, module)
-    stopped(process, number, code, what)
+    def begin():
+        process = start(*DTW, options=["-X", "importtime"])
+        read_until(process, module)
+        return process
+
+    stops(begin, number, code, what)
+    assert sorted(os.listdir()) == ["a.csv", "b.csv"]
 
 
 def sleeps_in_read(process):
@@ -237,31 +253,61 @@ def sleeps_in_read(process):
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 @pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
 def test_during_reading(wave, number, code, what):
-    process = start("info", "-,format=csv", stdin=subprocess.PIPE)
-    process.stdin.write(b"x\n" + b"1\n" * 200_000)  # more than a pipe holds: it is being read
-    process.stdin.flush()
-    wait_until(lambda: sleeps_in_read(process), process)
-    sending, process.stdin = process.stdin, None
-    stopped(process, number, code, what)
-    sending.close()
+    sending = []
+
+    def begin():
+        process = start("info", "-,format=csv", stdin=subprocess.PIPE)
+        process.stdin.write(b"x\n" + b"1\n" * 200_000)  # more than a pipe holds: it is being read
+        process.stdin.flush()
+        wait_until(lambda: sleeps_in_read(process), process)
+        sending.append(process.stdin)
+        process.stdin = None
+        return process
+
+    stops(begin, number, code, what)
+    for pipe in sending:
+        pipe.close()
 
 
 @pytest.mark.parametrize("road", [[], ["--approximate"], ["--step", "asymmetric"]])
-@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+@pytest.mark.parametrize(("number", "code", "what"), [*SIGNALS, KILLED])
 def test_during_the_kernel(folder, number, code, what, road):
     np.save("a.npy", np.random.default_rng(0).integers(0, 9, (40_000, 1)))
     arguments = ["a.npy,rate=1", "a.npy,rate=1,name=b", "-v", "--max-memory", "8G"]
-    process = start("dtw", *arguments, *road, "-o", "out.json")
-    read_until(process, b"a: values converted")
-    stopped(process, number, code, what)
+
+    def begin():
+        process = start("dtw", *arguments, *road, "-o", "out.json")
+        read_until(process, b"a: values converted")
+        return process
+
+    stops(begin, number, code, what)
     assert os.listdir() == ["a.npy"]
 
 
 @pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
 def test_during_writing(large, number, code, what):
-    stopped(writing(large), number, code, what)
+    stops(lambda: writing(large), number, code, what)
     assert (large / "out.csv").read_text() == "old"
     assert left_overs(large) == []
+
+
+@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+def test_during_a_batch(folder, number, code, what):
+    """Between two rows, with a worker at work on one that takes long."""
+    np.save("a.npy", np.random.default_rng(0).integers(0, 9, (40, 1)))
+    np.save("long.npy", np.random.default_rng(0).integers(0, 9, (40_000, 1)))
+    Path("m.csv").write_text("id,reference,query\nshort,a.npy,a.npy\nlong,long.npy,long.npy\n")
+    results = folder / "out" / "results.ndjson"
+
+    def begin():
+        shutil.rmtree("out", ignore_errors=True)
+        asked = ["--rate", "1", "--jobs", "1", "--max-memory", "8G", "-q"]
+        process = start("batch", "m.csv", "-o", "out", *asked)
+        wait_until(lambda: results.exists() and results.read_bytes().endswith(b"\n"), process)
+        return process
+
+    stops(begin, number, code, what, f"written: {results}")
+    assert left_overs(folder / "out") == []
 
 
 def test_65_after_writing_says_what_is_there(run, wave, monkeypatch):

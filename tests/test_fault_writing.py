@@ -11,6 +11,7 @@ import io
 import os
 import resource
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -23,6 +24,8 @@ import pytest
 import soundfile
 from test_batch import inside  # noqa: F401 -- a fixture
 from test_faults import contents
+
+from mmalign_cli.commands.main import _run
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 QUICK = ["--confidence", "none"]
@@ -280,6 +283,69 @@ def test_a_batch_goes_on_later(run, rows, inside, place):  # noqa: F811
         assert {p.name: p.read_bytes() for p in Path("out").glob("*.json")} == whole
         at = later(at)
     assert at > 1
+
+
+# ---------------------------------------------------------------- 61: the power goes
+
+
+@dataclass
+class Death(Fault):
+    """Kills this process at call number `at`."""
+
+    def __call__(self):
+        self.calls += 1
+        if self.calls == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after_rename(patch, fault):
+    for name in ("link", "replace"):
+        patch.setattr(os, name, afterwards(getattr(os, name), fault))
+
+
+def afterwards(function, fault):
+    def call(*arguments):
+        function(*arguments)
+        fault()
+
+    return call
+
+
+def dies(arguments, place, at):
+    """Run a command in a child that dies at call number `at`; tell whether it did."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        place(pytest.MonkeyPatch(), Death(at))
+        os._exit(int(_run(arguments)))
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("place", [*PLACES, "after rename"])
+@pytest.mark.parametrize("name", ["dtw", "sync", "apply labels"])
+def test_61_killed_at_the_nth_call(run, files, name, place):
+    """Each output is the old or the new file; the next run takes away what was left lying."""
+    put = PLACES.get(place, after_rename)
+    arguments = [*arguments_of(name), "--force"]
+    inputs, new = first_run(run, files, arguments)
+    old, at = dict.fromkeys(new, b"precious"), 1
+    while True:
+        for path, data in old.items():
+            path.write_bytes(data)
+        if not dies(arguments, put, at):
+            break
+        left = [p for p in files.rglob(".mmalign-*.tmp") if p.is_file()]
+        is_old_or_new(files, inputs | {p: p.read_bytes() for p in left}, old, new)
+        at = later(at)
+    assert at > 1
+    assert run(*arguments).code == 0
+    assert outputs_of(files, inputs) == new
 
 
 # ---------------------------------------------------------------- real limits
