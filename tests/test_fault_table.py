@@ -13,6 +13,7 @@ from pathlib import Path
 import fault_commands
 import numpy as np
 import pytest
+import scipy.io
 import soundfile
 from test_faults import BYTES, Bomb, contents, npy_header, patched, refused, wav
 
@@ -68,6 +69,29 @@ def bomb():
     return "x.npz,max-bytes=1M"
 
 
+def silence(name):
+    soundfile.write(name, np.zeros(48000 * 60), 48000)
+    assert os.path.getsize(name) < 30_000
+    return f"{name},max-bytes=1M"
+
+
+def unpacks(name):
+    """A file of few bytes that is many once it is unpacked."""
+    zeros = np.zeros((10**6, 2))
+    if name.endswith("mat"):
+        scipy.io.savemat(name, {"x": zeros}, do_compression=True)
+    elif name.endswith("h5"):
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(name, "w") as file:
+            file.create_dataset("x", data=zeros, compression="gzip")
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = parquet.pa.table({"x": zeros[:, 0], "y": zeros[:, 1]})
+        parquet.write_table(table, name, compression="zstd")
+    assert os.path.getsize(name) < 100_000
+    return f"{name},max-bytes=1M"
+
+
 def archive(name, data):
     with zipfile.ZipFile("x.npz", "w") as file:
         file.writestr(name, data)
@@ -107,6 +131,11 @@ STREAMS = [
     (21, "several", lambda: npz(p=np.ones((4, 2)), q=np.ones((5, 3))), 3, "several arrays: .*"),
     (21, "none", npz, 3, "holds no arrays"),
     (22, "bomb", bomb, 4, "x: holds 16 MB, the limit is 1.05 MB"),
+    (22, "mat bomb", lambda: unpacks("x.mat"), 4, "x: holds 16 MB, the limit is 1.05 MB"),
+    (22, "hdf5 bomb", lambda: unpacks("x.h5"), 4, "x: holds 16 MB, the limit is 1.05 MB"),
+    (22, "parquet bomb", lambda: unpacks("x.parquet"), 4, "holds 16 MB, the limit is 1.05 MB"),
+    (22, "hours of silence", lambda: silence("x.flac"), 4, "its sound holds more than .* 1.05 MB"),
+    (22, "hours of silence, ogg", lambda: silence("x.ogg"), 4, "its sound holds more than .*"),
     (23, "cut", lambda: damaged(lambda b: b[:-100]), 3, "damaged npz archive: .*"),
     (
         23,

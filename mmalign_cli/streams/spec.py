@@ -183,7 +183,7 @@ KEYS: Mapping[str, Key] = {
         _boolean, "BOOL", "Read what is there of a file that was cut short.", is_flag=True
     ),
     "excess": _choice("What to do with bytes after the array of an npy file.", "warn", "error"),
-    "max-bytes": Key(parse_size, "SIZE", "Largest array or piped input to accept [4G]."),
+    "max-bytes": Key(parse_size, "SIZE", "Largest array, sound or piped input to accept [4G]."),
 }
 
 _KEY_BOUNDARY = re.compile(rf",(?=(?:{'|'.join(map(re.escape, KEYS))})=)")
