@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import locale
 import os
 import random
 import re
@@ -372,6 +373,69 @@ def test_69_the_locale_is_never_asked(wave):
     assert done[0].stdout == done[1].stdout
 
 
+@pytest.fixture
+def decimal_comma(tmp_path_factory, monkeypatch):
+    """A locale that writes 1,5: one that is there, or one made for the occasion."""
+    before = locale.setlocale(locale.LC_ALL)
+    if shutil.which("localedef") is not None:
+        made = tmp_path_factory.mktemp("locale")
+        command = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(made / "de_DE.UTF-8")]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            monkeypatch.setenv("LOCPATH", str(made))
+    for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "nl_NL.UTF-8"):
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_ALL, name)
+            break
+    else:
+        pytest.skip("no decimal-comma locale is installed, and localedef makes none")
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+def test_69_a_decimal_comma_changes_nothing(run, wave, decimal_comma):
+    """Even where something in this process has asked the system for its locale."""
+    assert locale.localeconv()["decimal_point"] == ","
+    found = []
+    for place in ("with-comma", "with-point"):
+        if place == "with-point":
+            locale.setlocale(locale.LC_ALL, "C")
+        os.mkdir(place)
+        for arguments in (
+            ["dtw", "a.csv", "b.csv", "-o", "o.json", "--path", "p.csv", "--aligned", "d", "-q"],
+            ["dtw", "a.csv", "b.csv", "--plot", "p.svg", "--confidence", "none"],
+            ["info", "a.csv"],
+            ["features", "a.csv", "-o", "f.csv"],
+            ["apply", "{}/o.json", "b.csv", "-o", "m.csv"],
+            ["evaluate", "{}/o.json", "{}/o.json"],
+        ):
+            outputs = {"o.json", "p.csv", "d", "p.svg", "f.csv", "m.csv"}
+            done = run(*(f"{place}/{a}" if a in outputs else a.format(place) for a in arguments))
+            assert done.code == 0, done.stderr
+            found.append((place, done.stdout.replace(place, "")))
+        files = {p.relative_to(place): p.read_bytes() for p in Path(place).rglob("*.*")}
+        found.append((place, {n: d for n, d in files.items() if n.suffix != ".svg"}))
+    half = len(found) // 2
+    assert [said for _, said in found[:half]] == [said for _, said in found[half:]]
+
+
+@pytest.mark.parametrize("changes", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids="68 {}".format)
+def test_progress_on_a_terminal(wave, changes):
+    """Bars are drawn there; without colour where none is wanted, not at all where none can be."""
+    ours, theirs = os.openpty()
+    command = [*COMMAND, *DTW, *ONE_ROAD]
+    env = environment(**{"TERM": "xterm", **changes})
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # how a terminal ends
+            while part := os.read(ours, 1 << 16):
+                said += part
+    os.close(ours)
+    assert process.returncode == 0
+    assert not re.search(rb"\x1b\[[\d;]*[34]\d[\d;]*m", said), said
+    assert "TERM" not in changes or b"\x1b" not in said
+
+
 NAMES = ["a b", "n\nl", "-x", "%s%n", "{0}{x}", "é", os.fsdecode(b"\xff"), "x" * 251]
 
 
@@ -441,6 +505,10 @@ def test_74_truncated_cache(warm, tmp_path, ending, share):
 
 def test_74_home_is_unset(warm):
     same_answer(warm, HOME=None, XDG_CACHE_HOME=str(warm[1]))
+
+
+def test_74_home_cannot_be_written(warm):
+    same_answer(warm, HOME="/proc", XDG_CACHE_HOME=None, NUMBA_DISABLE_JIT="1")
 
 
 def test_74_folders_that_cannot_be_used(tmp_path, monkeypatch):
