@@ -80,3 +80,25 @@ def prepare(run):
     Path("takes.csv").write_text("id,x,y\n1,a.csv,b.csv\n")
     for name in OUTPUTS:
         Path(name).write_text("precious")
+
+
+UNCERTAIN = ("--confidence", "none")
+WRITERS = {
+    # what is written, with its ending: the command up to the name
+    "dtw -o": ("json", ["dtw", GOOD, "b.csv", *UNCERTAIN, "-o"]),
+    "dtw --path": ("csv", ["dtw", GOOD, "b.csv", *UNCERTAIN, "--path"]),
+    "dtw --cost": ("npz", ["dtw", GOOD, "b.csv", *UNCERTAIN, "--cost"]),
+    "dtw --plot": ("png", ["dtw", GOOD, "b.csv", *UNCERTAIN, "--plot"]),
+    "dtw --pairwise": ("npy", ["dtw", "--pairwise", "list.txt", "-o"]),
+    "ctw -o": ("json", ["ctw", GOOD, "b.csv", *UNCERTAIN, "-o"]),
+    "ctw --save-model": ("npz", ["ctw", "--takes", "takes.csv", *UNCERTAIN, "--save-model"]),
+    "gtw -o": ("json", ["gtw", GOOD, "b.csv", "--algorithm", "dba", *UNCERTAIN, "-o"]),
+    "gtw --average": ("csv", ["gtw", GOOD, "b.csv", "--algorithm", "dba", *UNCERTAIN, "--average"]),
+    "sync --alignment": ("json", ["sync", "a.wav", "b.wav", "--alignment"]),
+    "sync -o": ("wav", ["sync", "a.wav", "b.wav", "-o"]),
+    "apply -o": ("csv", ["apply", "doc.json", "b.csv", "-o"]),
+    "apply --write-map": ("csv", ["apply", "doc.json", "--write-map"]),
+    "features -o": ("csv", ["features", GOOD, "-o"]),
+    "plot -o": ("png", ["plot", "doc.json", "-o"]),
+}
+"""Commands that write a file."""

@@ -210,3 +210,96 @@ def cautious(run, folder, name, arguments):
         for path in written:
             path.write_bytes(before.get(path, b""))
     shutil.rmtree(folder / NO_OUTPUT, ignore_errors=True)
+
+
+# ---------------------------------------------------------------- 50-58: outputs, limits, values
+
+
+@pytest.fixture
+def writers(run, there):
+    """What the commands that write read."""
+    wav(there / "a.wav")
+    wav(there / "b.wav")
+    (there / "list.txt").write_text("a.csv\nb.csv\n")
+    (there / "occupied").mkdir()
+    (there / "there").write_text("precious")
+    return there
+
+
+def output_faults(ending):
+    """What an output may be, and what is said of it."""
+    for name in ("d", "l"):
+        Path(f"{name}.{ending}").unlink(missing_ok=True)
+    Path(f"d.{ending}").mkdir()
+    Path(f"l.{ending}").symlink_to("there")
+    long = "n" * 300 + f".{ending}"
+    return [
+        (f"out.{ending}", "exists", []),
+        (f"l.{ending}", "exists", []),
+        (f"d.{ending}", "is a directory", ["--force"]),
+        (f"no/o.{ending}", "no such folder: no", []),
+        (f"there/o.{ending}", "no such folder: there", []),
+        (long, "the name is too long", []),
+    ]
+
+
+@pytest.mark.parametrize("writer", fault_commands.WRITERS)
+def test_55_56_57_58_outputs(run, writers, writer):
+    """Refused before anything is computed: the reason names the output, not what is found."""
+    ending, arguments = fault_commands.WRITERS[writer]
+    Path(f"out.{ending}").write_text("precious")
+    for output, what, more in output_faults(ending):
+        refused(run, writers, [*arguments, output, *more], 5, f"{re.escape(output)}: {what}")
+    source = next((a for a in arguments[1:] if a.endswith(f".{ending}")), None)
+    if source is not None:
+        os.link(source, f"hard.{ending}")
+        for name in (source, f"./{source}", f"hard.{ending}"):
+            what = f"{re.escape(name)}: is an input"
+            refused(run, writers, [*arguments, name, "--force"], 5, what)
+    link = Path(f"l.{ending}")
+    assert run(*arguments, link, "--force").code == 0
+    assert link.is_symlink()
+    assert Path("there").read_bytes() != b"precious"
+
+
+ALIGNERS = [name for name in fault_commands.STREAMS if name not in ("features", "info")]
+
+
+@pytest.mark.parametrize("name", [n for n in ALIGNERS if n != "dtw, as reference"])
+def test_50_too_little_memory(run, writers, name):
+    arguments = fault_commands.STREAMS[name]("b.csv")
+    if name == "sync":  # of tables it takes next to nothing
+        arguments = ["sync", "a.wav", "b.wav", "--alignment", "out.json", "--force"]
+    what = r".*: needs \S+ [kM]?B of memory, 1.02 kB may be used"
+    refused(run, writers, [*arguments, "--max-memory", "1K"], 4, what)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ctw --dims 0",
+        "ctw --dims nan",
+        "ctw --dims -1",
+        "ctw --max-iter 0",
+        "ctw --tol nan",
+        "ctw --regularization -1",
+        "ctw --regularization inf",
+        "ctw --starts 0",
+        "ctw --seed -1",
+        "ctw --init fast",
+        "gtw --dims 0",
+        "gtw --max-iter 0",
+        "gtw --tol -1",
+        "gtw --algorithm best",
+        "gtw --basis ,",
+        "sync --max-offset nan",
+        "sync --max-offset -1",
+        "sync --model line",
+        "dtw --radius nan --window slanted",
+        "dtw --top 0 --subsequence",
+        "dtw --confidence much",
+    ],
+)
+def test_52_values_of_options(run, there, line):
+    name, *options = line.split()
+    refused(run, there, [name, "a.csv", "b.csv", *options], 2, ".*")
