@@ -11,11 +11,14 @@ import zipfile
 from pathlib import Path
 
 import fault_commands
+import fault_table
 import numpy as np
 import pytest
 import scipy.io
 import soundfile
 from test_faults import BYTES, Bomb, contents, npy_header, patched, refused, wav
+
+from mmalign_cli.commands.main import COMMANDS
 
 NO_OUTPUT = "takes"
 
@@ -303,3 +306,45 @@ def test_50_too_little_memory(run, writers, name):
 def test_52_values_of_options(run, there, line):
     name, *options = line.split()
     refused(run, there, [name, "a.csv", "b.csv", *options], 2, ".*")
+
+
+@pytest.mark.parametrize(("command", "code"), [("dtw", 0), ("ctw", 3), ("gtw", 3)])
+def test_43_one_frame(run, there, command, code):
+    Path("x.csv").write_text("time,x,y\n0,1,2\n")
+    arguments = fault_commands.STREAMS[command]("x.csv")
+    if code == 0:
+        assert run(*arguments).code == 0
+    else:
+        refused(run, there, arguments, code, ".*frame.*")
+
+
+# ---------------------------------------------------------------- the table itself
+
+
+def test_the_table_holds_every_fault_and_its_tests():
+    assert [row.number for row in fault_table.ROWS] == [*range(1, fault_table.N_ROWS + 1)]
+    known = {
+        m: fault_table.defined(m) for row in fault_table.ROWS for m, _ in fault_table.names(row)
+    }
+    for row in fault_table.ROWS:
+        assert row.tests, row.number
+        named = fault_table.names(row)
+        assert [(m, f) for m, f in named if f not in fault_table.defined(m)] == [], row.number
+
+
+def test_the_table_names_the_rows_of_files():
+    """A fault of a file that goes through all commands says so in its row."""
+    here = {number for number, *_ in STREAMS}
+    named = {row.number for row in fault_table.ROWS if fault_table.STREAM in row.tests.split()}
+    assert here == named
+
+
+def test_the_page_is_the_table():
+    page = Path(__file__).resolve().parents[1] / "docs" / "faults.md"
+    assert page.read_text("utf-8") == fault_table.page(), "python tests/fault_table.py makes it"
+
+
+def test_every_command_is_tried():
+    """Each is met by a file at fault, or reads none."""
+    met = {*fault_commands.STREAMS, *(name.partition(",")[0] for name in fault_commands.FILES)}
+    assert {*COMMANDS} <= met | {*fault_commands.WITHOUT_INPUT}
