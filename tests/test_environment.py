@@ -6,6 +6,7 @@ faults is in its name.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import locale
@@ -27,6 +28,7 @@ import numpy as np
 import pytest
 
 from mmalign_cli import runtime
+from mmalign_cli.commands import main
 from mmalign_cli.errors import InputError, LimitError, OutputError
 from mmalign_cli.write import atomic
 from mmalign_cli.write.atomic import Outputs
@@ -319,6 +321,21 @@ def test_65_after_writing_says_what_is_there(run, wave, monkeypatch):
     result = run("dtw", "a.csv", "b.csv", "-o", "out.json")
     assert result.code == 130
     assert result.stderr == "mmalign: error: interrupted; written: out.json\n"
+
+
+def test_65_a_callback_from_c_loses_no_signal(monkeypatch):
+    """As while a kernel is loaded: what is raised there is swallowed, and raised again."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    callback = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+    try:
+        main._listen()
+        with pytest.raises(KeyboardInterrupt):
+            callback()
+            time.sleep(PATIENCE_S)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_65_a_signal_waits_while_files_are_placed(folder, monkeypatch):

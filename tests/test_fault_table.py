@@ -323,9 +323,6 @@ def test_43_one_frame(run, there, command, code):
 
 def test_the_table_holds_every_fault_and_its_tests():
     assert [row.number for row in fault_table.ROWS] == [*range(1, fault_table.N_ROWS + 1)]
-    known = {
-        m: fault_table.defined(m) for row in fault_table.ROWS for m, _ in fault_table.names(row)
-    }
     for row in fault_table.ROWS:
         assert row.tests, row.number
         named = fault_table.names(row)

@@ -6,6 +6,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name of the subcommand to ``module:function`` and the line in ``mmalign --help``."""
 
 
+_SOON_S = 0.02
 _COMPLETE = "_MMALIGN_COMPLETE"  # click's name for it
 
 
@@ -128,6 +130,21 @@ def _listen() -> None:
     for number in _ENDINGS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal again whose exception came to nothing.
+
+    A callback from C cannot raise one: Ctrl-C would be lost while numba loads or compiles a kernel.
+    """
+    for number, ending in _ENDINGS.items():
+        if lost.exc_type is ending:
+            again = threading.Timer(_SOON_S, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+    sys.__unraisablehook__(lost)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
