@@ -338,6 +338,16 @@ def test_65_a_callback_from_c_loses_no_signal(monkeypatch):
             signal.signal(number, handler)
 
 
+def test_65_what_fails_for_a_lost_signal_is_its_end(run, wave, monkeypatch):
+    def fails(*arguments):
+        main._LOST.append(KeyboardInterrupt)
+        raise RuntimeError("no compiled object yet")
+
+    monkeypatch.setattr("mmalign_cli.write.summary.summary", fails)
+    result = run("dtw", "a.csv", "b.csv")
+    assert (result.code, result.stderr) == (130, f"{INTERRUPTED}\n")
+
+
 def test_65_a_signal_waits_while_files_are_placed(folder, monkeypatch):
     replace = os.link
 

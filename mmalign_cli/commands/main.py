@@ -125,6 +125,10 @@ _ENDINGS: dict[int, type[BaseException]] = {
 }
 
 
+_LOST: list[type[BaseException]] = []
+"""What signals raised where nothing can be raised, until they are heard."""
+
+
 def _listen() -> None:
     """Let SIGINT and SIGTERM unwind the stack, but where the parent has them ignored."""
     for number in _ENDINGS:
@@ -140,6 +144,7 @@ def _unraisable(lost: sys.UnraisableHookArgs) -> None:
     """
     for number, ending in _ENDINGS.items():
         if lost.exc_type is ending:
+            _LOST.append(ending)
             again = threading.Timer(_SOON_S, os.kill, (os.getpid(), number))
             again.daemon = True
             again.start()
@@ -160,6 +165,7 @@ def _be_deaf() -> None:
 def _run(arguments: list[str]) -> ExitCode:
     """Run one command; say what went wrong, if anything did."""
     runtime.WRITTEN.clear()
+    _LOST.clear()
     try:
         code = _invoke(arguments)
         if sys.stdout is not None:
@@ -222,6 +228,8 @@ def _ending(error: BaseException) -> _Ending:
         case MemoryError():
             hint = "use --max-memory, a window, or fewer frames"
             return _Ending(ExitCode.NO_ALIGNMENT, "memory", "ran out", hint)
+    if _LOST:  # numba fails later for want of what the callback did not do
+        return _ending(_LOST[0]())
     what = f"{type(error).__name__}: {error}"
     return _Ending(ExitCode.FAULT, "internal error", what, "run it with --debug, and report it")
 
