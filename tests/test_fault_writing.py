@@ -14,7 +14,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,11 +91,22 @@ def failing_fsync(patch, fault):
     patch.setattr(os, "fsync", call)
 
 
+def failing_open(patch, fault):
+    """Of files that are made."""
+    opened = os.open
+
+    def call(path, flags, *mode):
+        if flags & os.O_EXCL:
+            fault()
+        return opened(path, flags, *mode)
+
+    patch.setattr(os, "open", call)
+
+
 PLACES = {
     "write": failing_writes,
     "fsync": failing_fsync,
-    "open": failing("mkstemp", where=tempfile),
-    "mode": failing("chmod"),
+    "open": failing_open,
     "rename": failing("link", "replace"),
 }
 ALLOCATING = (
