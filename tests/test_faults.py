@@ -1118,7 +1118,7 @@ def test_80_a_bit_of_a_document(run, wave):
 
     assert same_or_refused(wave / "out.json", read, 400, read("out.json")) > 350
     text = (wave / "out.json").read_text()
-    (wave / "out.json").write_text(re.sub(r'("total": \d+\.)', r"\g<1>7", text))
+    (wave / "out.json").write_text(re.sub(r'("total": ?\d+\.)', r"\g<1>7", text))
     what, hint = "out.json: checksum mismatch: it is not what was written", "take a copy"
     (wave / "out.csv").write_text("precious")
     for arguments in (
