@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-oldest lint bench clean
 
 demo: $(VENV)/demo
 	mkdir -p demo
@@ -22,6 +22,10 @@ demo: $(VENV)/demo
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The lower bounds of pyproject.toml, as they are: what old versions deprecate is theirs.
+test-oldest: $(VENV)/oldest
+	$(VENV)-oldest/bin/python -m pytest -n 2 --dist worksteal -W ignore::DeprecationWarning
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check
@@ -41,7 +45,7 @@ bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/batch.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-oldest demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/python:
@@ -54,6 +58,12 @@ $(VENV)/demo: $(VENV)/python pyproject.toml
 
 $(VENV)/test: $(VENV)/python pyproject.toml
 	$(BIN)/pip install -q -e ".[plot,test]"
+	touch $@
+
+$(VENV)/oldest: $(VENV)/python pyproject.toml
+	$(BIN)/pip install -q uv
+	$(PYTHON) -m venv $(VENV)-oldest
+	VIRTUAL_ENV=$(VENV)-oldest $(BIN)/uv pip install -q --resolution lowest-direct -e ".[plot,test]"
 	touch $@
 
 $(VENV)/bench: $(VENV)/python pyproject.toml

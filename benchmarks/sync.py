@@ -34,6 +34,7 @@ from mmalign_cli.pipeline.sync import sync_streams, write_fixed
 from mmalign_cli.pipeline.sync_other import SyncSettings
 from mmalign_cli.runtime import silent
 from mmalign_cli.streams.spec import StreamSpec
+from mmalign_cli.write.atomic import Outputs
 
 Floats = npt.NDArray[np.float64]
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -392,7 +393,8 @@ def fixed(data: Path, pairs: int) -> Iterator[str]:
             specs = [StreamSpec(first), StreamSpec(second)]
             found = sync_streams(specs, SyncSettings())
             out = f"{to}/fixed.wav"
-            write_fixed(found, specs, out, pad=False, trim=False, force=False, progress=silent)
+            with Outputs(False) as outputs:
+                write_fixed(outputs, found, specs, out, pad=False, trim=False, progress=silent)
             info, asked = soundfile.info(out), soundfile.info(first)
             again = synced(first, out).parameters
         right = info.frames == round(asked.frames / asked.samplerate * 44100)

@@ -49,6 +49,22 @@ class MmalignError(Exception):
         return f"{printable(self.subject)}: {printable(self.what)}"
 
 
+class InternalError(MmalignError):
+    """A result that cannot be right: a fault of mmalign itself, found before anything is written.
+
+    Parameters
+    ----------
+    what : str
+        What cannot be.
+    state : Mapping of str
+        Arrays, numbers and text that tell how it came about: kept in a file by the command.
+    """
+
+    def __init__(self, what: str, state: Mapping[str, object]) -> None:
+        super().__init__("internal check", what, "align these streams by themselves, and report it")
+        self.state = state
+
+
 class UsageError(MmalignError):
     """An option or an argument that cannot mean anything."""
 

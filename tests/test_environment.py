@@ -6,10 +6,13 @@ faults is in its name.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
+import locale
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -25,6 +28,7 @@ import numpy as np
 import pytest
 
 from mmalign_cli import runtime
+from mmalign_cli.commands import main
 from mmalign_cli.errors import InputError, LimitError, OutputError
 from mmalign_cli.write import atomic
 from mmalign_cli.write.atomic import Outputs
@@ -83,7 +87,7 @@ def read_until(process, mark):
 
 
 def left_overs(folder):
-    return [p.name for p in folder.iterdir() if p.name.startswith(".mmalign-")]
+    return [p.name for p in folder.iterdir() if re.fullmatch(r"\.mmalign-.*\.tmp", p.name)]
 
 
 # ---------------------------------------------------------------- 59-61: writing
@@ -195,14 +199,17 @@ def test_61_left_overs_of_others_stay(folder):
 
 # ---------------------------------------------------------------- 65, 66: signals
 
+PROMISED_S = 0.5
+TRIES = 5  # another process may have the processor when the signal comes
 SIGNALS = [
     pytest.param(signal.SIGINT, 130, "interrupted", id="65-int"),
     pytest.param(signal.SIGTERM, 143, "terminated", id="66-term"),
 ]
+KILLED = pytest.param(signal.SIGKILL, -9, None, id="61-kill")
 
 
-def stopped(process, number, code, what):
-    """Send a signal; check how the process ends, and how soon."""
+def stopped(process, number, code, what, written):
+    """Send a signal; check how the process ends, and return how soon."""
     sent = time.monotonic()
     process.send_signal(number)
     try:
@@ -215,16 +222,28 @@ def stopped(process, number, code, what):
     ]
     assert process.returncode == code, err
     assert out == b""
-    assert lines == [f"mmalign: error: {what}; nothing written"]
-    assert took < 3, "far above the 0.5 s promised: this machine is shared"
+    assert lines == [f"mmalign: error: {what}; {written}"] * (what is not None)
+    return took
 
 
-@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+def stops(begin, number, code, what, written="nothing written"):
+    """Every process that `begin` returns ends as it should, and one of five within the time."""
+    took = []
+    while not took or took[-1] > PROMISED_S:
+        assert len(took) < TRIES, took
+        took.append(stopped(begin(), number, code, what, written))
+
+
+@pytest.mark.parametrize(("number", "code", "what"), [*SIGNALS, KILLED])
 @pytest.mark.parametrize("module", [b"click.core", b"numpy"])
 def test_during_import(wave, number, code, what, module):
-    process = start(*DTW, options=["-X", "importtime"])
-    read_until(process, module)
-    stopped(process, number, code, what)
+    def begin():
+        process = start(*DTW, options=["-X", "importtime"])
+        read_until(process, module)
+        return process
+
+    stops(begin, number, code, what)
+    assert sorted(os.listdir()) == ["a.csv", "b.csv"]
 
 
 def sleeps_in_read(process):
@@ -237,31 +256,61 @@ def sleeps_in_read(process):
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 @pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
 def test_during_reading(wave, number, code, what):
-    process = start("info", "-,format=csv", stdin=subprocess.PIPE)
-    process.stdin.write(b"x\n" + b"1\n" * 200_000)  # more than a pipe holds: it is being read
-    process.stdin.flush()
-    wait_until(lambda: sleeps_in_read(process), process)
-    sending, process.stdin = process.stdin, None
-    stopped(process, number, code, what)
-    sending.close()
+    sending = []
+
+    def begin():
+        process = start("info", "-,format=csv", stdin=subprocess.PIPE)
+        process.stdin.write(b"x\n" + b"1\n" * 200_000)  # more than a pipe holds: it is being read
+        process.stdin.flush()
+        wait_until(lambda: sleeps_in_read(process), process)
+        sending.append(process.stdin)
+        process.stdin = None
+        return process
+
+    stops(begin, number, code, what)
+    for pipe in sending:
+        pipe.close()
 
 
 @pytest.mark.parametrize("road", [[], ["--approximate"], ["--step", "asymmetric"]])
-@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+@pytest.mark.parametrize(("number", "code", "what"), [*SIGNALS, KILLED])
 def test_during_the_kernel(folder, number, code, what, road):
     np.save("a.npy", np.random.default_rng(0).integers(0, 9, (40_000, 1)))
     arguments = ["a.npy,rate=1", "a.npy,rate=1,name=b", "-v", "--max-memory", "8G"]
-    process = start("dtw", *arguments, *road, "-o", "out.json")
-    read_until(process, b"a: values converted")
-    stopped(process, number, code, what)
+
+    def begin():
+        process = start("dtw", *arguments, *road, "-o", "out.json")
+        read_until(process, b"a: values converted")
+        return process
+
+    stops(begin, number, code, what)
     assert os.listdir() == ["a.npy"]
 
 
 @pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
 def test_during_writing(large, number, code, what):
-    stopped(writing(large), number, code, what)
+    stops(lambda: writing(large), number, code, what)
     assert (large / "out.csv").read_text() == "old"
     assert left_overs(large) == []
+
+
+@pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
+def test_during_a_batch(folder, number, code, what):
+    """Between two rows, with a worker at work on one that takes long."""
+    np.save("a.npy", np.random.default_rng(0).integers(0, 9, (40, 1)))
+    np.save("long.npy", np.random.default_rng(0).integers(0, 9, (40_000, 1)))
+    Path("m.csv").write_text("id,reference,query\nshort,a.npy,a.npy\nlong,long.npy,long.npy\n")
+    results = folder / "out" / "results.ndjson"
+
+    def begin():
+        shutil.rmtree("out", ignore_errors=True)
+        asked = ["--rate", "1", "--jobs", "1", "--max-memory", "8G", "-q"]
+        process = start("batch", "m.csv", "-o", "out", *asked)
+        wait_until(lambda: results.exists() and results.read_bytes().endswith(b"\n"), process)
+        return process
+
+    stops(begin, number, code, what, f"written: {results}")
+    assert left_overs(folder / "out") == []
 
 
 def test_65_after_writing_says_what_is_there(run, wave, monkeypatch):
@@ -272,6 +321,31 @@ def test_65_after_writing_says_what_is_there(run, wave, monkeypatch):
     result = run("dtw", "a.csv", "b.csv", "-o", "out.json")
     assert result.code == 130
     assert result.stderr == "mmalign: error: interrupted; written: out.json\n"
+
+
+def test_65_a_callback_from_c_loses_no_signal(monkeypatch):
+    """As while a kernel is loaded: what is raised there is swallowed, and raised again."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    callback = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+    try:
+        main._listen()
+        with pytest.raises(KeyboardInterrupt):
+            callback()
+            time.sleep(PATIENCE_S)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_65_what_fails_for_a_lost_signal_is_its_end(run, wave, monkeypatch):
+    def fails(*arguments):
+        main._LOST.append(KeyboardInterrupt)
+        raise RuntimeError("no compiled object yet")
+
+    monkeypatch.setattr("mmalign_cli.write.summary.summary", fails)
+    result = run("dtw", "a.csv", "b.csv")
+    assert (result.code, result.stderr) == (130, f"{INTERRUPTED}\n")
 
 
 def test_65_a_signal_waits_while_files_are_placed(folder, monkeypatch):
@@ -324,6 +398,69 @@ def test_69_the_locale_is_never_asked(wave):
     done = [mmalign("features", "a.csv", LC_ALL=name) for name in ("C", "de_DE.UTF-8")]
     assert done[0].returncode == 0
     assert done[0].stdout == done[1].stdout
+
+
+@pytest.fixture
+def decimal_comma(tmp_path_factory, monkeypatch):
+    """A locale that writes 1,5: one that is there, or one made for the occasion."""
+    before = locale.setlocale(locale.LC_ALL)
+    if shutil.which("localedef") is not None:
+        made = tmp_path_factory.mktemp("locale")
+        command = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(made / "de_DE.UTF-8")]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            monkeypatch.setenv("LOCPATH", str(made))
+    for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "nl_NL.UTF-8"):
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_ALL, name)
+            break
+    else:
+        pytest.skip("no decimal-comma locale is installed, and localedef makes none")
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+def test_69_a_decimal_comma_changes_nothing(run, wave, decimal_comma):
+    """Even where something in this process has asked the system for its locale."""
+    assert locale.localeconv()["decimal_point"] == ","
+    found = []
+    for place in ("with-comma", "with-point"):
+        if place == "with-point":
+            locale.setlocale(locale.LC_ALL, "C")
+        os.mkdir(place)
+        for arguments in (
+            ["dtw", "a.csv", "b.csv", "-o", "o.json", "--path", "p.csv", "--aligned", "d", "-q"],
+            ["dtw", "a.csv", "b.csv", "--plot", "p.svg", "--confidence", "none"],
+            ["info", "a.csv"],
+            ["features", "a.csv", "-o", "f.csv"],
+            ["apply", "{}/o.json", "b.csv", "-o", "m.csv"],
+            ["evaluate", "{}/o.json", "{}/o.json"],
+        ):
+            outputs = {"o.json", "p.csv", "d", "p.svg", "f.csv", "m.csv"}
+            done = run(*(f"{place}/{a}" if a in outputs else a.format(place) for a in arguments))
+            assert done.code == 0, done.stderr
+            found.append((place, done.stdout.replace(place, "")))
+        files = {p.relative_to(place): p.read_bytes() for p in Path(place).rglob("*.*")}
+        found.append((place, {n: d for n, d in files.items() if n.suffix != ".svg"}))
+    half = len(found) // 2
+    assert [said for _, said in found[:half]] == [said for _, said in found[half:]]
+
+
+@pytest.mark.parametrize("changes", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids="68 {}".format)
+def test_progress_on_a_terminal(wave, changes):
+    """Bars are drawn there; without colour where none is wanted, not at all where none can be."""
+    ours, theirs = os.openpty()
+    command = [*COMMAND, *DTW, *ONE_ROAD]
+    env = environment(**{"TERM": "xterm", **changes})
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # how a terminal ends
+            while part := os.read(ours, 1 << 16):
+                said += part
+    os.close(ours)
+    assert process.returncode == 0
+    assert not re.search(rb"\x1b\[[\d;]*[34]\d[\d;]*m", said), said
+    assert "TERM" not in changes or b"\x1b" not in said
 
 
 NAMES = ["a b", "n\nl", "-x", "%s%n", "{0}{x}", "é", os.fsdecode(b"\xff"), "x" * 251]
@@ -395,6 +532,10 @@ def test_74_truncated_cache(warm, tmp_path, ending, share):
 
 def test_74_home_is_unset(warm):
     same_answer(warm, HOME=None, XDG_CACHE_HOME=str(warm[1]))
+
+
+def test_74_home_cannot_be_written(warm):
+    same_answer(warm, HOME="/proc", XDG_CACHE_HOME=None, NUMBA_DISABLE_JIT="1")
 
 
 def test_74_folders_that_cannot_be_used(tmp_path, monkeypatch):

@@ -8,18 +8,25 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 import re
 import socket
 import struct
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
+from mmalign_cli.align import gtw_objective
 from mmalign_cli.align.steps import STEP_PATTERNS
+from mmalign_cli.errors import InputError, LimitError
+from mmalign_cli.write.document import read_document, to_document, to_line
+from mmalign_cli.write.learned import read_learned
 
 GOOD = "a.csv"
 FORMATS = ("wav", "flac", "ogg", "aiff", "mp3", "npy", "npz", "mat", "csv", "tsv", "txt")
@@ -499,6 +506,9 @@ def test_20_bytes_after_the_array(run, folder):
     result = run("info", "x.npy,rate=1", "--json")
     assert result.code == 0
     assert result.stderr == "mmalign: warning: x.npy: 4 bytes after the array ignored\n"
+    what = "x.npy: 4 bytes after the array"
+    refused(run, folder, ["info", "x.npy,excess=error"], 3, what, "excess=warn")
+    refused(run, folder, ["dtw", "x.npy", "x.npy", "--excess", "error"], 3, what)
 
 
 def test_21_several_arrays_or_none(run, wave):
@@ -536,7 +546,9 @@ def test_23_archives(run, wave):
     (wave / "x.npz").write_bytes(good[:-100])
     refused(run, wave, ["info", "x.npz"], 3, "x.npz: damaged npz archive: .*")
     (wave / "x.npz").write_bytes(patched(good, 3000, "<d", 7.0))
-    refused(run, wave, ["info", "x.npz"], 3, "x.npz: damaged npz archive: Bad CRC.*")
+    refused(
+        run, wave, ["info", "x.npz"], 3, "x.npz: damaged npz archive: checksum mismatch: Bad CRC.*"
+    )
     encrypted = patched(patched(good, 6, "<H", 1), good.index(b"PK\x01\x02") + 8, "<H", 1)
     (wave / "x.npz").write_bytes(encrypted)
     refused(run, wave, ["info", "x.npz"], 3, "x.npz: x.npy: is encrypted")
@@ -878,6 +890,74 @@ def test_52_option_values(run, wave, options):
     refused(run, wave, ["dtw", "a.csv", "b.csv", *options], 2, ".*")
 
 
+UNSETTLED = {
+    "ctw": ["--algorithm", "alternating", "--init", "uniform"],
+    "gtw": ["--algorithm", "gtw"],
+}
+
+
+@pytest.mark.parametrize("command", UNSETTLED)
+def test_53_not_converged(run, wave, command):
+    asked = [command, "a.csv", "b.csv", *UNSETTLED[command], "--max-iter", "1"]
+    asked += ["--confidence", "none"]
+    result = run(*asked, "--json", "--dims", "1")
+    assert result.code == 0, result.stderr
+    document = json.loads(result.stdout)
+    said = "not converged after 1 rounds: raise --max-iter"
+    assert said in document["warnings"]
+    assert f"mmalign: warning: {said}" in result.stderr.splitlines()
+    assert document["optimizer"]["converged"] is False
+    what = r"a, b: no convergence in 1 rounds \(max-iter\)"
+    refused(run, wave, [*asked, "--dims", "1", "--strict"], 4, what, "leave --strict out")
+
+
+def broken(monkeypatch, how):
+    """Have the descent of Generalized Time Warping go wrong in its third round."""
+    rounds, step = [], gtw_objective.Problem.step
+
+    def steps(problem, pose, weights):
+        rounds.append(step(problem, pose, weights))
+        new, objective = rounds[-1]
+        return new, (how(objective) if len(rounds) == 3 else objective)
+
+    monkeypatch.setattr(gtw_objective.Problem, "step", steps)
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        (lambda value: float("nan"), "round 3: the objective is nan"),
+        (lambda value: value + 1.0, r"round 3: the objective is \S+, it was \S+"),
+        (lambda value: np.linalg.cholesky(-np.eye(2)), "round 3: Matrix is not positive definite"),
+    ],
+    ids=["nan", "rises", "fails"],
+)
+def test_54_objective_goes_wrong(run, wave, monkeypatch, how, what):
+    """Nothing is written but the state, in a file that is named."""
+    broken(monkeypatch, how)
+    before = contents(wave)
+    result = run("gtw", "a.csv", "b.csv", "--algorithm", "gtw", "-o", "out.json")
+    assert (result.code, result.stdout) == (1, "")
+    first, hint = result.stderr.splitlines()
+    assert re.fullmatch(f"mmalign: error: internal check: {what}", first)
+    kept = Path(hint.removeprefix("hint: report it, with its state: "))
+    with np.load(kept) as state:
+        assert str(state["what"]) in first
+        assert state["path"].shape[0] == 2
+        assert len(state["objectives"]) == 2
+    kept.unlink()
+    assert contents(wave) == before
+
+
+def test_54_no_room_for_the_state(run, wave, monkeypatch):
+    nowhere = SimpleNamespace(gettempdir=lambda: str(wave / "no"))
+    monkeypatch.setattr("mmalign_cli.write.fault.tempfile", nowhere)
+    (wave / f"mmalign-fault-{os.getpid()}.npz").mkdir()
+    broken(monkeypatch, lambda value: float("inf"))
+    arguments = ["gtw", "a.csv", "b.csv", "--algorithm", "gtw", "-o", "out.json"]
+    refused(run, wave, arguments, 1, "internal check: round 3: .* inf", "report it")
+
+
 def test_55_output_exists(run, wave):
     (wave / "out.json").write_text("precious")
     refused(
@@ -1007,6 +1087,81 @@ def test_78_not_json(run, wave):
         3,
         "out.json: is not an alignment document: not JSON",
     )
+
+
+# ---------------------------------------------------------------- 80: a bit flips
+
+
+def flipped(data, rng):
+    at = rng.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+
+
+def same_or_refused(path, read, copies, of_whole):
+    """Read copies of a file in each of which one bit is another; return how many were refused."""
+    rng, whole, n_refused = random.Random(80), path.read_bytes(), 0
+    for _ in range(copies):
+        path.write_bytes(flipped(whole, rng))
+        try:
+            assert read(str(path)) == of_whole
+        except (InputError, LimitError):
+            n_refused += 1
+    path.write_bytes(whole)
+    return n_refused
+
+
+def test_80_a_bit_of_a_document(run, wave):
+    assert run("dtw", "a.csv", "b.csv", "-o", "out.json").code == 0
+
+    def read(path):
+        return to_line(to_document(read_document(path)))
+
+    assert same_or_refused(wave / "out.json", read, 400, read("out.json")) > 350
+    text = (wave / "out.json").read_text()
+    (wave / "out.json").write_text(re.sub(r'("total": ?\d+\.)', r"\g<1>7", text))
+    what, hint = "out.json: checksum mismatch: it is not what was written", "take a copy"
+    (wave / "out.csv").write_text("precious")
+    for arguments in (
+        ["info", "out.json"],
+        ["plot", "out.json", "-o", "out.png"],
+        ["apply", "out.json", "a.csv", "-o", "out.csv", "--force"],
+        ["evaluate", "out.json", "a.csv"],
+        ["evaluate", "out.json", "out.json"],
+    ):
+        refused(run, wave, arguments, 3, what, hint)
+
+
+def test_80_another_spelling_is_no_change(run, wave):
+    """Fields in another order, blanks, 1 for 1.0; and no checksum is none to compare."""
+    assert run("dtw", "a.csv", "b.csv", "-o", "out.json").code == 0
+    document = json.loads((wave / "out.json").read_text())
+    document["path"]["times"] = [
+        [int(v) if v == int(v) else v for v in row] for row in document["path"]["times"]
+    ]
+    (wave / "new.json").write_text(json.dumps(dict(sorted(document.items())), indent=3))
+    assert run("evaluate", "new.json", "out.json", "--max-error", "0").code == 0
+    del document["checksum"]
+    document["cost"]["total"] += 1
+    (wave / "new.json").write_text(json.dumps(document))
+    assert run("info", "new.json").code == 0
+
+
+def test_80_a_bit_of_a_model(run, wave):
+    (wave / "takes.csv").write_text("id,x,y\n1,a.csv,b.csv\n")
+    learn = ["ctw", "--takes", "takes.csv", "--save-model", "m.npz", "--confidence", "none"]
+    assert run(*learn, "--algorithm", "alternating", "--dims", "1").code == 0
+
+    def read(path):
+        learned, meta = read_learned(path)
+        return json.dumps(meta), [f.linear.weights.tobytes() for f in learned.maps]
+
+    assert same_or_refused(wave / "m.npz", read, 200, read("m.npz")) > 100
+    with np.load("m.npz") as file:
+        arrays = dict(file)
+    arrays["weights_0"] = arrays["weights_0"] * 2
+    np.savez("m.npz", **arrays)
+    use = ["ctw", "--takes", "takes.csv", "--model", "m.npz", "-o", "out"]
+    refused(run, wave, use, 3, "m.npz: checksum mismatch: .*")
 
 
 # ---------------------------------------------------------------- the same through a real process

@@ -18,6 +18,7 @@ from mmalign_cli.carry.spans import clock_span, number_span
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import TimeMap
 from mmalign_cli.runtime import silent
+from mmalign_cli.write.atomic import Outputs
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -128,7 +129,8 @@ def shift(seconds):
 
 def move(name, time_map, output=None, **options):
     output = output or f"moved-{name}"
-    done = carry(name, output, time_map, Settings(**options), force=True, progress=silent)
+    with Outputs(True) as outputs:
+        done = carry(outputs, name, output, time_map, Settings(**options), silent)
     return done, Path(output).read_bytes()
 
 
@@ -189,7 +191,8 @@ def test_there_and_back(tmp_path_factory, name, seed):
     write(folder / name, TEXTS[name])
     names = [str(folder / n) for n in (name, f"there-{name}", f"back-{name}")]
     for source, output, way in zip(names, names[1:], (time_map, time_map.inverse()), strict=False):
-        carry(source, output, way, Settings(), force=False, progress=silent)
+        with Outputs(False) as outputs:
+            carry(outputs, source, output, way, Settings(), silent)
     known = {n: spans_of(n) for n in names}
     there = [span.time_s for span in known[names[1]]]
     before = [span.time_s for span in known[names[0]]]

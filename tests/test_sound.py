@@ -14,6 +14,7 @@ from mmalign_cli.kernels.stretch import follow
 from mmalign_cli.model import TimeMap
 from mmalign_cli.runtime import silent
 from mmalign_cli.write import render
+from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.pieces import is_warp, pieces
 from mmalign_cli.write.sound import write_resynced
 
@@ -29,9 +30,11 @@ def write(path, samples, subtype="DOUBLE", rate=RATE):
 
 
 def resync(knots, n=None, source="a.wav", output="b.wav", **options):
-    options = {"keep_pitch": True, "force": True, "progress": silent, **options}
+    options = {"keep_pitch": True, "progress": silent, **options}
     knots = np.array(knots, dtype=float)
-    written = write_resynced(source, output, TimeMap("a", "b", knots), n, **options)
+    with Outputs(True) as outputs:
+        way = TimeMap("a", "b", knots)
+        written = write_resynced(outputs, source, output, way, n, **options)
     return soundfile.read(output, always_2d=True)[0], written
 
 

@@ -33,6 +33,7 @@ VALUES = {
     "decimal": ",",
     "encoding": "latin-1",
     "allow-truncated": "1",
+    "excess": "error",
     "max-bytes": "2G",
 }
 PARSED = {

@@ -10,6 +10,7 @@ continuous warps, for which another measure of how far they moved is given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -18,11 +19,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from mmalign_cli import runtime
+from mmalign_cli.errors import InternalError
 from mmalign_cli.model import IntArray
 
 Maps = TypeVar("Maps")
 Way = TypeVar("Way", bound="np.ndarray[Any, Any]")
 """A path in frames, (n_steps, m), or the weights (m, k) of warps."""
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,8 @@ class Alternation(Generic[Maps, Way]):
     max_rounds : int
     tolerance_frames : float
         Path difference at which a descent has converged.
+    never_rises : bool
+        Whether a round that raises the objective is a fault.
     """
 
     project: Callable[[Way], Maps]
@@ -101,6 +107,7 @@ class Alternation(Generic[Maps, Way]):
     moved_at_most: Callable[[Way, Way, float], bool]
     max_rounds: int = 50
     tolerance_frames: float = 0.01
+    never_rises: bool = False
 
     def descend(
         self,
@@ -123,9 +130,8 @@ class Alternation(Generic[Maps, Way]):
         rounds: list[Round[Maps, Way]] = []
         ending, period = "max-iter", 0
         for number in range(self.max_rounds):
-            maps = self.project(path)
-            new, objective = self.warp(maps, path)
-            rounds.append(Round(maps, new, objective))
+            rounds.append(self._round(path, rounds))
+            new = rounds[-1].path
             if progress is not None:
                 progress(number + 1)
             here = mark(new)
@@ -141,6 +147,24 @@ class Alternation(Generic[Maps, Way]):
             path = new
         passed.update(own)
         return Descent(tuple(rounds), ending, period)
+
+    def _round(self, path: Way, before: Sequence[Round[Maps, Way]]) -> Round[Maps, Way]:
+        """Do one round; what cannot come of one is a fault, and told with all that led to it."""
+        objectives = [r.objective for r in before]
+        state = {"round": len(before) + 1, "path": path, "objectives": objectives}
+        try:
+            maps = self.project(path)
+            new, objective = self.warp(maps, path)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise InternalError(f"round {len(before) + 1}: {error}", state) from error
+        what = f"round {len(before) + 1}: the objective is {objective!r}"
+        if not math.isfinite(objective):
+            raise InternalError(what, state)
+        if self.never_rises and before:
+            last = objectives[-1]
+            if objective > last + _ROUNDING * max(abs(last), 1.0):
+                raise InternalError(f"{what}, it was {last!r}", {**state, "next": new})
+        return Round(maps, new, objective)
 
     def descend_all(
         self, starts: Sequence[Way], progress: runtime.Progress = runtime.silent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from mmalign_cli.align.correlation import Samples, leading_correlation, total_co
 from mmalign_cli.align.tails import fitted
 from mmalign_cli.align.takes import Takes
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
+from mmalign_cli.errors import InternalError
 from mmalign_cli.model import Float64Array
 
 MOST_ITERATIONS = 1000
@@ -203,6 +205,9 @@ def climb(takes: Takes, start: Climb, stage: Stage, settings: Settings) -> Climb
         theta = found.x.reshape(shape)
         iterations += int(found.nit)
     value = -float(found.fun) if weighed is takes else _worth(takes, theta, stage, settings)
+    if not math.isfinite(value):
+        state = {"theta": theta, "knots": start.knots, "objectives": start.history}
+        raise InternalError(f"iteration {iterations}: the objective is {value!r}", state)
     is_done = settings.iterations >= stage.iterations and value - before <= _SETTLED * abs(value)
     return Climb(
         warps.knots_of(theta, settings.ends),

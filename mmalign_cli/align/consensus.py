@@ -13,6 +13,7 @@ a step of mean cost, `RESIDUE`, which is little where the sequences agree but fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from mmalign_cli import runtime
 from mmalign_cli.align.dtw import dtw, local_costs
 from mmalign_cli.align.gtw_objective import read
 from mmalign_cli.align.time_maps import knots_of
+from mmalign_cli.errors import InternalError
 from mmalign_cli.model import Float64Array, IntArray
 from mmalign_cli.runtime import Progress
 
@@ -133,6 +135,9 @@ def _around(
         steps = sum(map(len, paths))
         cost = sum(w.cost.total for w in found) / steps
         objective.append(cost + sum(w.cost.penalty for w in found) / steps)
+        if not math.isfinite(objective[-1]):
+            state = {"mean": mean, "objectives": objective}
+            raise InternalError(f"round {done + 1}: the objective is {objective[-1]!r}", state)
         converged = abs(cost - last) <= _SETTLED * cost
         if converged:
             break

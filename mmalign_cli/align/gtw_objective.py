@@ -183,4 +183,6 @@ class Problem:
 
     def alternation(self, rounds: int, tolerance_frames: float) -> Alternation[Pose, Float64Array]:
         """Return the loop of maps and weights."""
-        return Alternation(self.pose, self.step, self.moved_at_most, rounds, tolerance_frames)
+        return Alternation(
+            self.pose, self.step, self.moved_at_most, rounds, tolerance_frames, never_rises=True
+        )

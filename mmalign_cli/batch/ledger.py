@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -12,6 +13,7 @@ from mmalign_cli.errors import OutputError
 
 RESULTS = "results.ndjson"
 _READ_BYTES = 1 << 20
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)  # a pipe, some network file systems
 _FIELDS = {"id", "status", "task", "inputs", "finished"}
 
 
@@ -144,10 +146,20 @@ class Ledger:
             raise OutputError(self._path, f"cannot be written: {error.strerror}") from None
 
     def close(self) -> None:
-        """Bring all of it to disk."""
-        with suppress(OSError):
+        """Bring all of it to disk.
+
+        Raises
+        ------
+        OutputError
+            If the disk does not take it.
+        """
+        try:
             os.fsync(self._handle)
-        os.close(self._handle)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise OutputError(self._path, f"cannot be written: {error.strerror}") from None
+        finally:
+            os.close(self._handle)
 
 
 def _whole(handle: int) -> int:

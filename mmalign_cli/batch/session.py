@@ -89,8 +89,12 @@ class Session:
         self._ledger = Ledger(self._path)
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._ledger.close()
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            self._ledger.close()
+        except OutputError:
+            if kind is None:  # else what ended the run is what is told
+                raise
 
     def current(self, retry_failed: bool) -> set[str]:
         """Return the ids of rows that need not be run: nothing that they depend on has changed.

@@ -125,15 +125,14 @@ def _endings(path: str, kind: str) -> tuple[str, ...]:
 
 
 def carry(
+    outputs: Outputs,
     path: str,
     output: str,
     time_map: TimeMap,
     settings: Settings,
-    *,
-    force: bool,
     progress: Progress,
 ) -> Carried:
-    """Write a file on the clock that a time map leads to.
+    """Write a file, as one of `outputs`, on the clock that a time map leads to.
 
     Raises
     ------
@@ -144,25 +143,30 @@ def carry(
     """
     kind = kind_of(path)
     if kind == "media" and not is_sound_ending(output):
-        return _carry_media(path, output, time_map, settings, force, progress)
+        return _carry_media(path, output, time_map, settings, outputs.force, progress)
     if kind in ("sound", "media"):
-        return _carry_sound(path, output, time_map, settings, force, progress)
+        return _carry_sound(outputs, path, output, time_map, settings, progress)
     source = open_source(path, DEFAULT_MAX_BYTES)
     if kind == "array":
-        return _carry_arrays(source, output, time_map, settings, force)
-    return _carry_text(source, output, time_map, settings, force)
+        return _carry_arrays(outputs, source, output, time_map, settings)
+    return _carry_text(outputs, source, output, time_map, settings)
 
 
 def _carry_sound(
-    path: str, output: str, time_map: TimeMap, settings: Settings, force: bool, progress: Progress
+    outputs: Outputs,
+    path: str,
+    output: str,
+    time_map: TimeMap,
+    settings: Settings,
+    progress: Progress,
 ) -> Carried:
     written = write_resynced(
+        outputs,
         path,
         output,
         time_map,
         None,
         keep_pitch=settings.keep_pitch,
-        force=force,
         progress=progress,
     )
     warnings = [*written.warnings]
@@ -188,31 +192,31 @@ def _carry_media(
 
 
 def _carry_arrays(
-    source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
+    outputs: Outputs, source: Source, output: str, time_map: TimeMap, settings: Settings
 ) -> Carried:
     arrays = read_all(source)
     rate = settings.rate or (None if times_name(arrays) else settings.stream_rate)
     arrays, how = carried(arrays, time_map, rate, settings.nearest, source.path)
-    with Outputs(force) as outputs, outputs.open(output) as file:
+    with outputs.open(output) as file:
         write_arrays(file, arrays)
     return Carried(how, max((len(a) for a in arrays.values() if a.ndim), default=0))
 
 
 def _carry_text(
-    source: Source, output: str, time_map: TimeMap, settings: Settings, force: bool
+    outputs: Outputs, source: Source, output: str, time_map: TimeMap, settings: Settings
 ) -> Carried:
     mark, text, encoding = _decoded(source)
     if settings.rate is not None:
         delimiter = _delimiter(source.path, text)
         frames = read_frames(text, source.path, _names(text, settings), delimiter)
         moved, count = even_rows(frames, time_map, settings.rate, settings.nearest, delimiter)
-        _write(output, mark + moved.encode(encoding), force)
+        _write(outputs, output, mark + moved.encode(encoding))
         return Carried("interpolated", count)
     spans = _spans(source.path, text, settings)
     if not spans:
         raise InputError(source.path, "holds no times")
     moved, n_held = retimed(text, spans, time_map, source.path)
-    _write(output, mark + moved.encode(encoding), force)
+    _write(outputs, output, mark + moved.encode(encoding))
     what = f"{source.path}: {n_held} times lie before 0 s of {time_map.to}, and were set to 0"
     return Carried("times", len(spans), (what,) if n_held else ())
 
@@ -225,8 +229,8 @@ def _spans(path: str, text: str, settings: Settings) -> list[Span]:
     return find_columns(text, path, _names(text, settings), _delimiter(path, text))
 
 
-def _write(output: str, data: bytes, force: bool) -> None:
-    with Outputs(force) as outputs, outputs.open(output) as file:
+def _write(outputs: Outputs, output: str, data: bytes) -> None:
+    with outputs.open(output) as file:
         file.write(data)
 
 

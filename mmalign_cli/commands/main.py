@@ -6,6 +6,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,14 @@ from typing import NoReturn
 import click
 
 from mmalign_cli import __version__, runtime
-from mmalign_cli.errors import ExitCode, MmalignError, UsageError, did_you_mean, printable
+from mmalign_cli.errors import (
+    ExitCode,
+    InternalError,
+    MmalignError,
+    UsageError,
+    did_you_mean,
+    printable,
+)
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("mmalign_cli.commands.apply:apply", "Carry a file from one clock to another."),
@@ -36,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name of the subcommand to ``module:function`` and the line in ``mmalign --help``."""
 
 
+_SOON_S = 0.02
 _COMPLETE = "_MMALIGN_COMPLETE"  # click's name for it
 
 
@@ -116,11 +125,31 @@ _ENDINGS: dict[int, type[BaseException]] = {
 }
 
 
+_LOST: list[type[BaseException]] = []
+"""What signals raised where nothing can be raised, until they are heard."""
+
+
 def _listen() -> None:
     """Let SIGINT and SIGTERM unwind the stack, but where the parent has them ignored."""
     for number in _ENDINGS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal again whose exception came to nothing.
+
+    A callback from C cannot raise one: Ctrl-C would be lost while numba loads or compiles a kernel.
+    """
+    for number, ending in _ENDINGS.items():
+        if lost.exc_type is ending:
+            _LOST.append(ending)
+            again = threading.Timer(_SOON_S, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+    sys.__unraisablehook__(lost)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -136,6 +165,7 @@ def _be_deaf() -> None:
 def _run(arguments: list[str]) -> ExitCode:
     """Run one command; say what went wrong, if anything did."""
     runtime.WRITTEN.clear()
+    _LOST.clear()
     try:
         code = _invoke(arguments)
         if sys.stdout is not None:
@@ -178,6 +208,8 @@ class _Ending:
 def _ending(error: BaseException) -> _Ending:
     """Return the ending that an exception stands for."""
     match error:
+        case InternalError():
+            return _Ending(error.exit_code, error.subject, error.what, _kept(error))
         case MmalignError():
             return _Ending(error.exit_code, error.subject, error.what, error.hint)
         case click.UsageError():
@@ -196,8 +228,18 @@ def _ending(error: BaseException) -> _Ending:
         case MemoryError():
             hint = "use --max-memory, a window, or fewer frames"
             return _Ending(ExitCode.NO_ALIGNMENT, "memory", "ran out", hint)
+    if _LOST:  # numba fails later for want of what the callback did not do
+        return _ending(_LOST[0]())
     what = f"{type(error).__name__}: {error}"
     return _Ending(ExitCode.FAULT, "internal error", what, "run it with --debug, and report it")
+
+
+def _kept(fault: InternalError) -> str | None:
+    """Keep the state of a fault in a file; return the hint that names it."""
+    from mmalign_cli.write.fault import keep_state
+
+    path = keep_state(fault)
+    return fault.hint if path is None else f"report it, with its state: {path}"
 
 
 def _written() -> str:

@@ -166,17 +166,17 @@ def _write(found: Alignment, specs: list[StreamSpec], wanted: _Wanted, run: Run)
     from mmalign_cli.write import document
     from mmalign_cli.write.atomic import Outputs
 
-    if wanted.fixed is not None:
-        with run.progress() as progress:
-            warnings = write_fixed(
-                found, specs, wanted.fixed, pad=wanted.pad, trim=wanted.trim, force=run.force,
-                progress=progress,
-            )  # fmt: skip
-        run.warn(warnings)
-    if wanted.document is not None:
-        value = document.to_document(found)
-        with Outputs(run.force) as outputs:
-            document.write_document(outputs, wanted.document, value)
+    warnings: tuple[str, ...] = ()
+    with Outputs(run.force) as outputs:
+        if wanted.document is not None:
+            document.write_document(outputs, wanted.document, document.to_document(found))
+        if wanted.fixed is not None:
+            with run.progress() as progress:
+                warnings = write_fixed(
+                    outputs, found, specs, wanted.fixed, pad=wanted.pad, trim=wanted.trim,
+                    progress=progress,
+                )  # fmt: skip
+    run.warn(warnings)
 
 
 def _say(found: Alignment, specs: list[StreamSpec], wanted: _Wanted) -> None:

@@ -59,6 +59,7 @@ def run_takes(
     from mmalign_cli.write import document
     from mmalign_cli.write.atomic import Outputs
     from mmalign_cli.write.learned import read_learned, write_learned
+    from mmalign_cli.write.seal import sealed
 
     rows = read_takes(table, defaults, n_streams=stages.N_STREAMS)
     documents = _documents(rows, targets)
@@ -86,7 +87,7 @@ def run_takes(
             write_learned(outputs, save, learned, stages.about(takes, learned))
     for take, value, alignment in zip(takes, values, alignments, strict=True):
         if targets.as_json:
-            click.echo(document.to_line({**value, "id": take.id}))
+            click.echo(document.to_line(sealed({**value, "id": take.id})))
         else:
             mean = alignment.cost.mean
             click.echo(f"{take.id}: {alignment.streams[0].frames} frames, mean cost {mean:.4g}")

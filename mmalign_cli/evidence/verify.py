@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +13,7 @@ from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.warps import OpenEnds
 from mmalign_cli.align.windows import Window
-from mmalign_cli.errors import MmalignError
+from mmalign_cli.errors import InternalError
 from mmalign_cli.model import Cost, Float64Array, IntArray
 
 _HALF = 0.5 + 1e-6
@@ -47,28 +48,29 @@ def verify_warp(
 
     Raises
     ------
-    MmalignError
+    InternalError
         A fault of mmalign itself, exit code 1.
     """
     path = warp.frames
+    require = partial(_require, {"path": path, "frames": [n, m]})
     i, j = path[:, 0], path[:, 1]
     allowed = {(move.reference, move.query) for step in pattern.steps for move in step}
     moves = _moves_of(path, n + m)
     starts = j[0] == 0 and (ends.open_begin or i[0] == 0)
     stops = j[-1] == m - 1 and (ends.open_end or i[-1] == n - 1)
-    _require(bool(starts), "the path does not start at the first frames")
-    _require(bool(stops), "the path does not end at the last frames")
-    _require(moves <= allowed, f"the path makes moves that the pattern has not: {moves - allowed}")
+    require(bool(starts), "the path does not start at the first frames")
+    require(bool(stops), "the path does not end at the last frames")
+    require(moves <= allowed, f"the path makes moves that the pattern has not: {moves - allowed}")
     inside = (window.lo[i] <= j) & (j < window.hi[i])
-    _require(bool(inside.all()), "the path leaves the window")
+    require(bool(inside.all()), "the path leaves the window")
     if window.mask.size:
-        _require(bool(window.mask[i, j].all()), "the path leaves the mask")
+        require(bool(window.mask[i, j].all()), "the path leaves the mask")
     if len(anchors):
         held = np.isin(anchors @ [m, 1], path @ [m, 1])
-        _require(bool(held.all()), f"the path leaves out the anchors {anchors[~held].tolist()}")
+        require(bool(held.all()), f"the path leaves out the anchors {anchors[~held].tolist()}")
     total = warp.cost.total + warp.cost.penalty
     agree = abs(warp.programme_total - total) <= warp.precision * max(abs(total), 1e-300)
-    _require(agree, f"cost along the path {total!r}, by the programme {warp.programme_total!r}")
+    require(agree, f"cost along the path {total!r}, by the programme {warp.programme_total!r}")
 
 
 def verify_group(
@@ -95,21 +97,22 @@ def verify_group(
 
     Raises
     ------
-    MmalignError
+    InternalError
         A fault of mmalign itself, exit code 1.
     """
+    require = partial(_require, {"path": path, "frames": list(frames)})
     last = np.asarray(frames) - 1
-    _require(ends.begin or bool((path[0] < _HALF).all()), "the path does not start at the first")
-    _require(ends.end or bool((path[-1] > last - _HALF).all()), "the path does not end at the last")
-    _require(bool((path >= 0).all() and (path <= last).all()), "the path leaves the streams")
+    require(ends.begin or bool((path[0] < _HALF).all()), "the path does not start at the first")
+    require(ends.end or bool((path[-1] > last - _HALF).all()), "the path does not end at the last")
+    require(bool((path >= 0).all() and (path <= last).all()), "the path leaves the streams")
     moves = np.diff(path, axis=0)
     if path.dtype == np.int64:
-        _require(bool((moves <= 1).all()), "the path leaves frames out")
+        require(bool((moves <= 1).all()), "the path leaves frames out")
         if metric == "sqeuclidean":
             steps = [x[p] for x, p in zip(compared, path.T, strict=True)]
             total = sum(float(((a - b) ** 2).sum()) for a, b in combinations(steps, 2))
             agree = abs(total - cost.total) <= _ROUNDING * max(total, 1e-300)
-            _require(agree, f"cost along the path {total!r}, as told {cost.total!r}")
+            require(agree, f"cost along the path {total!r}, as told {cost.total!r}")
 
 
 def _moves_of(path: IntArray, longest: int) -> set[tuple[int, int]]:
@@ -121,6 +124,6 @@ def _moves_of(path: IntArray, longest: int) -> set[tuple[int, int]]:
     return {(first, code - first * stride) for code, first in firsts}
 
 
-def _require(condition: bool, what: str) -> None:
+def _require(state: Mapping[str, object], condition: bool, what: str) -> None:
     if not condition:
-        raise MmalignError("internal check", what, "please report this, with the two streams")
+        raise InternalError(what, state)

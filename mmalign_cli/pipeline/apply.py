@@ -73,14 +73,12 @@ def apply(
         time_map = _chained(request, chain, start, to)
         recording, rate = _about(time_map.stream, chain)
     done = None
-    if request.file is not None and request.output is not None:
-        settings = replace(settings, stream_rate=rate, recording=recording)
-        done = carry(
-            request.file, request.output, time_map, settings, force=force, progress=progress
-        )
-    if request.write_map is not None:
-        with Outputs(force) as written:
+    with Outputs(force) as written:
+        if request.write_map is not None:
             write_knots(written, request.write_map, time_map)
+        if request.file is not None and request.output is not None:
+            settings = replace(settings, stream_rate=rate, recording=recording)
+            done = carry(written, request.file, request.output, time_map, settings, progress)
     return time_map, done
 
 

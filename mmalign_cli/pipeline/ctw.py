@@ -290,7 +290,7 @@ def unsettled(found: Found) -> list[str]:
     if found.ending == "cycle":
         return ["the rounds run in a circle: of its paths the one of most evidence was taken"]
     if found.ending == "max-iter":
-        return ["not converged: raise --max-iter"]
+        return [f"not converged after {len(found.objective)} rounds: raise --max-iter"]
     return []
 
 

@@ -385,7 +385,7 @@ def _doubts(found: Together, verdict: Mapping[str, Any]) -> list[str]:
     if found.ending == "cycle":
         doubts.append("the rounds run in a circle: the one that spreads least was taken")
     if found.ending == "max-iter":
-        doubts.append("not converged: raise --max-iter")
+        doubts.append(f"not converged after {len(found.objective)} rounds: raise --max-iter")
     doubt = warning_of(verdict)
     return doubts if doubt is None else [*doubts, doubt]
 

@@ -29,6 +29,7 @@ from mmalign_cli.streams.load import load
 from mmalign_cli.streams.registry import is_container
 from mmalign_cli.streams.sound import open_sound
 from mmalign_cli.streams.spec import STDIN, StreamSpec, unique_names
+from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.sound import write_resynced
 
 JUMP_S = 1e-4
@@ -252,19 +253,21 @@ def reference_length_s(alignment: Alignment, spec: StreamSpec) -> float:
 
 
 def write_fixed(
+    outputs: Outputs,
     alignment: Alignment,
     specs: Sequence[StreamSpec],
     output: str,
     *,
     pad: bool,
     trim: bool,
-    force: bool,
     progress: runtime.Progress,
 ) -> tuple[str, ...]:
     """Write the recording on the reference's clock, as long as the reference; return warnings.
 
     Parameters
     ----------
+    outputs : Outputs
+        Of which it is to be one.
     alignment : Alignment
         From `sync_streams` for `specs`.
     specs : sequence of two StreamSpec
@@ -274,8 +277,6 @@ def write_fixed(
     pad, trim : bool
         One alone: only add silence, or only cut off, at the end. Neither or both: the length is
         the reference's, in samples at the recording's rate.
-    force : bool
-        Whether an existing file may be replaced.
     progress : Progress
         Told of each block.
 
@@ -295,7 +296,7 @@ def write_fixed(
     if pad != trim:
         length = max(length, ends) if pad else min(length, ends)
     done = write_resynced(
-        recording.path, output, time_map, length, keep_pitch=True, force=force,
+        outputs, recording.path, output, time_map, length, keep_pitch=True,
         progress=progress, allow_truncated=truncated,
     )  # fmt: skip
     if done.n_clipped:

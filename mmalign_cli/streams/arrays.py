@@ -83,7 +83,8 @@ def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> 
     Raises
     ------
     InputError
-        If the header is malformed or promises other bytes than the file holds.
+        If the header is malformed or promises more bytes than the file holds; with
+        ``excess=error`` also if it promises fewer.
     """
     with source.open() as file:
         header = read_header(file, source.path)
@@ -92,11 +93,18 @@ def read_npy(source: Source, options: Options, decode_rate: Fraction | None) -> 
         kind = kind_of(header.shape)
         check_ndim(header.shape, kind, source.path)
         _require_size(header.n_bytes, options.max_bytes, source.path)
+        ignored = _excess(found - header.n_bytes, options, source.path)
         values = _read_data(file, header, source.path)
-    excess = found - header.n_bytes
-    ignored = (f"{source.path}: {excess} bytes after the array ignored",) if excess else ()
     notes = converted_note(header.dtype)
     return Content(oriented(values, options), kind, notes=notes, warnings=ignored)
+
+
+def _excess(n_bytes: int, options: Options, subject: str) -> tuple[str, ...]:
+    """Warn of bytes after the array, or refuse them with ``excess=error``."""
+    if n_bytes and options.excess == "error":
+        what = f"{n_bytes} bytes after the array"
+        raise InputError(subject, what, "excess=warn ignores them")
+    return (f"{subject}: {n_bytes} bytes after the array ignored",) if n_bytes else ()
 
 
 def read_array(source: Source, max_bytes: int) -> Array:
@@ -201,7 +209,8 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
         OSError,
         ValueError,
     ) as error:
-        raise InputError(source.path, f"damaged npz archive: {error}") from None
+        what = "checksum mismatch: " if "CRC" in str(error) else ""
+        raise InputError(source.path, f"damaged npz archive: {what}{error}") from None
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -13,9 +13,9 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 import soundfile
 
-from mmalign_cli.errors import InputError
+from mmalign_cli.errors import InputError, LimitError
 from mmalign_cli.model import FloatArray
-from mmalign_cli.runtime import libraries_hushed
+from mmalign_cli.runtime import format_size, libraries_hushed
 from mmalign_cli.streams.content import Content
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import Options
@@ -50,6 +50,8 @@ def read_audio(source: Source, options: Options, decode_rate: Fraction | None) -
     ------
     InputError
         If the file is damaged, cut short, empty, or holds values that are not finite.
+    LimitError
+        If it decodes to more than ``max-bytes=``.
     """
     with source.open() as file:
         riff = _riff(file) if source.head[:4] == b"RIFF" else None
@@ -144,7 +146,8 @@ def _decode(
             sound.seek(first)
         else:
             sound.read(first, dtype="float32")
-    blocks = _blocks(sound, last - first, first, source, options)
+    most = int(options.max_bytes // 4 * rate / (decode_rate or rate))
+    blocks = limited(most, _blocks(sound, last - first, first, source, options), source, options)
     values, n_read = collect(blocks, last - first, rate, decode_rate)
     promised, found = last - first, n_read
     if sound.subtype.startswith("MPEG") and found > (1 - _MP3_SLACK) * promised:
@@ -191,6 +194,25 @@ def mixed(block: FloatArray, axis: int = 1) -> FloatArray:
     """Return the mean of the channels, which lie along `axis`; not finite where they are not."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(block.mean(axis=axis))
+
+
+def limited(
+    most: int, blocks: Iterator[FloatArray], source: Source, options: Options
+) -> Iterator[FloatArray]:
+    """Yield blocks of `most` samples in all: a small file of silence may hold days of it.
+
+    Raises
+    ------
+    LimitError
+        If there are more.
+    """
+    done = 0
+    for block in blocks:
+        done += len(block)
+        if done > most:
+            what = f"its sound holds more than the limit of {format_size(options.max_bytes)}"
+            raise LimitError(source.path, what, "raise it with max-bytes=, or use start= and end=")
+        yield block
 
 
 def require_finite(mono: FloatArray, at: int, rate: int, source: Source) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mmalign_cli.errors import InputError, LimitError
+from mmalign_cli.errors import InputError
 from mmalign_cli.model import FloatArray
-from mmalign_cli.runtime import format_size
-from mmalign_cli.streams.audio import SLACK, collect, mixed, require_finite
+from mmalign_cli.streams.audio import SLACK, collect, limited, mixed, require_finite
 from mmalign_cli.streams.container import Media
 from mmalign_cli.streams.content import Content
 
@@ -84,7 +83,7 @@ def read_soundtrack(media: Media, decode_rate: Fraction | None) -> Content:
     rate = Fraction(track.rate)
     blocks = _cut(_mono(laid_out(first_frame, frames, track, media), track, media), first, last)
     most = int(options.max_bytes // 4 * rate / (decode_rate or rate))
-    blocks = _limited(_grouped(blocks), most, media)
+    blocks = limited(most, _grouped(blocks), media.source, media.options)
     values, n_read = collect(blocks, 0, rate, decode_rate)
     if n_read == 0:
         what = f"nothing between start and end: its sound starts at {float(track.start):g} s"
@@ -215,14 +214,3 @@ def _grouped(blocks: Iterator[FloatArray]) -> Iterator[FloatArray]:
             held, n_held = [], 0
     if held:
         yield np.concatenate(held)
-
-
-def _limited(blocks: Iterator[FloatArray], most: int, media: Media) -> Iterator[FloatArray]:
-    """Refuse more samples than the limit allows, before they are kept."""
-    done = 0
-    for block in blocks:
-        done += len(block)
-        if done > most:
-            what = f"its sound holds more than the limit of {format_size(media.options.max_bytes)}"
-            raise LimitError(media.source.path, what, "raise it with max-bytes=")
-        yield block

@@ -43,6 +43,7 @@ class Options:
     decimal: str = "."
     encoding: str = "utf-8-sig"
     allow_truncated: bool = False
+    excess: str = "warn"
     max_bytes: int = DEFAULT_MAX_BYTES
 
     def feature_hop(self, is_audio: bool) -> Fraction:
@@ -181,7 +182,8 @@ KEYS: Mapping[str, Key] = {
     "allow-truncated": Key(
         _boolean, "BOOL", "Read what is there of a file that was cut short.", is_flag=True
     ),
-    "max-bytes": Key(parse_size, "SIZE", "Largest array or piped input to accept [4G]."),
+    "excess": _choice("What to do with bytes after the array of an npy file.", "warn", "error"),
+    "max-bytes": Key(parse_size, "SIZE", "Largest array, sound or piped input to accept [4G]."),
 }
 
 _KEY_BOUNDARY = re.compile(rf",(?=(?:{'|'.join(map(re.escape, KEYS))})=)")

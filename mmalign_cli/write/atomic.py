@@ -92,6 +92,10 @@ class Outputs:
     together : bool
         Synchronise at the end, all files at once: for many small ones.
 
+    Attributes
+    ----------
+    force : bool
+
     Examples
     --------
     >>> import pathlib, tempfile
@@ -104,7 +108,7 @@ class Outputs:
     """
 
     def __init__(self, force: bool, together: bool = False) -> None:
-        self._force = force
+        self.force = force
         self._together = together
         self._folders: dict[str, str] = {}  # as named: as it really is, its left-overs removed
         self._pending: list[tuple[str, str, str]] = []  # path as named, temporary, target
@@ -118,7 +122,7 @@ class Outputs:
             try:
                 if kind is None:
                     self._publish_all()
-                    left = [] if self._force else left  # renamed, where they were not linked
+                    left = [] if self.force else left  # renamed, where they were not linked
             finally:
                 for _, temporary, _ in left:
                     with suppress(OSError):
@@ -133,7 +137,7 @@ class Outputs:
         try:
             for path, temporary, target in self._pending:
                 with _told_as_output_error(path):
-                    _publish(temporary, target, self._force)
+                    _publish(temporary, target, self.force)
                 done.append((temporary, target))
         except OutputError:
             for temporary, target in done:
@@ -169,10 +173,10 @@ class Outputs:
         """Return the file that is to be written: with `force` what a symbolic link leads to."""
         folder, name = os.path.split(path)
         if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder) if self._force else folder
+            self._folders[folder] = os.path.realpath(folder) if self.force else folder
             remove_left_overs(self._folders[folder] or ".")
         target = os.path.join(self._folders[folder], name)
-        return os.path.realpath(target) if self._force and os.path.islink(target) else target
+        return os.path.realpath(target) if self.force and os.path.islink(target) else target
 
     def make_folder(self, path: str) -> None:
         """Make a folder that is missing; it stays, whatever happens."""

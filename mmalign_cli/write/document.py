@@ -26,6 +26,7 @@ from mmalign_cli.model import (
 )
 from mmalign_cli.streams.source import open_source
 from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.seal import check_seal, sealed
 
 FORMAT = "mmalign.alignment"
 VERSION = 1
@@ -51,23 +52,27 @@ def to_document(alignment: Alignment, with_path: bool = True) -> dict[str, Any]:
         Whether the document holds the path; the time maps are always there.
     """
     path = alignment.path if with_path else None
-    return {
-        "format": f"{FORMAT}/{VERSION}",
-        "tool": {"name": "mmalign", "version": __version__},
-        "method": alignment.method,
-        "parameters": dict(alignment.parameters),
-        "streams": [_stream(s) for s in alignment.streams],
-        "path": None if path is None else {"frames": path.frames, "times": path.times},
-        "time_maps": [
-            {"stream": m.stream, "to": m.to, "knots": m.knots} for m in alignment.time_maps
-        ],
-        "cost": vars(alignment.cost),
-        "matches": None if alignment.matches is None else [_match(m) for m in alignment.matches],
-        "optimizer": alignment.optimizer,
-        "projections": alignment.projections,
-        "confidence": alignment.confidence,
-        "warnings": list(alignment.warnings),
-    }
+    return sealed(
+        {
+            "format": f"{FORMAT}/{VERSION}",
+            "tool": {"name": "mmalign", "version": __version__},
+            "method": alignment.method,
+            "parameters": dict(alignment.parameters),
+            "streams": [_stream(s) for s in alignment.streams],
+            "path": None if path is None else {"frames": path.frames, "times": path.times},
+            "time_maps": [
+                {"stream": m.stream, "to": m.to, "knots": m.knots} for m in alignment.time_maps
+            ],
+            "cost": vars(alignment.cost),
+            "matches": None
+            if alignment.matches is None
+            else [_match(m) for m in alignment.matches],
+            "optimizer": alignment.optimizer,
+            "projections": alignment.projections,
+            "confidence": alignment.confidence,
+            "warnings": list(alignment.warnings),
+        }
+    )
 
 
 def _stream(stream: StreamInfo) -> dict[str, Any]:
@@ -209,7 +214,8 @@ def read_document(path: str) -> Alignment:
     Raises
     ------
     InputError
-        If it is not one, is of a newer version, or contradicts itself; names the field.
+        If it is not one, is of a newer version, contradicts itself (names the field), or is not
+        what was written (its checksum is another).
     """
     data = open_source(path, _MAX_BYTES).read(_MAX_BYTES)
     try:
@@ -221,11 +227,13 @@ def read_document(path: str) -> Alignment:
         raise InputError(path, "is not an alignment document: not a JSON object")
     _check_version(value, path)
     try:
-        return _alignment(value)
+        alignment = _alignment(value)
     except _FieldError as error:
         raise InputError(path, f"field {error}") from None
     except InvalidValueError as error:
         raise InputError(path, f"contradicts itself: {error}") from None
+    check_seal(value, path)
+    return alignment
 
 
 def is_document(head: bytes) -> bool:

@@ -16,6 +16,7 @@ from mmalign_cli.streams.arrays import read_arrays
 from mmalign_cli.streams.source import open_source
 from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.path import write_arrays
+from mmalign_cli.write.seal import FIELD, check_seal, checksum
 
 FORMAT = "mmalign.model/1"
 _MAX_BYTES = 1024**3
@@ -28,13 +29,11 @@ def write_learned(
 ) -> None:
     """Write maps, and what is to be known about them, as npz."""
     meta = {"format": FORMAT, "tool": {"name": "mmalign", "version": __version__}, **about}
-    arrays: dict[str, Array] = {
-        "meta": np.array(json.dumps(meta)),
-        "correlations": learned.correlations,
-    }
+    arrays: dict[str, Array] = {"correlations": learned.correlations}
     for k, one in enumerate(learned.maps):
         arrays |= {f"{name}_{k}": array for name, array in arrays_of(one).items()}
-    write_arrays(outputs, target, arrays)
+    meta[FIELD] = checksum({**meta, **arrays})
+    write_arrays(outputs, target, {"meta": np.array(json.dumps(meta)), **arrays})
 
 
 def read_learned(path: str) -> tuple[Learned, Mapping[str, Any]]:
@@ -43,7 +42,7 @@ def read_learned(path: str) -> tuple[Learned, Mapping[str, Any]]:
     Raises
     ------
     InputError
-        If the file is no model, or contradicts itself.
+        If the file is no model, contradicts itself, or is not what was written.
     """
     arrays = read_arrays(open_source(path, _MAX_BYTES), _MAX_BYTES)
     hint = "make one with --save-model"
@@ -58,6 +57,7 @@ def read_learned(path: str) -> tuple[Learned, Mapping[str, Any]]:
         raise InputError(path, "is not a model of mmalign", hint) from None
     if not _agrees(learned):
         raise InputError(path, "contradicts itself: its arrays do not fit together", hint)
+    check_seal({**meta, **{name: a for name, a in arrays.items() if name != "meta"}}, path)
     return learned, meta
 
 

@@ -81,13 +81,13 @@ def sound_ending(path: str) -> str:
 
 
 def write_resynced(
+    outputs: Outputs,
     source: str,
     output: str,
     time_map: TimeMap,
     n_samples: int | None,
     *,
     keep_pitch: bool,
-    force: bool,
     progress: Progress,
     start_s: float = 0.0,
     allow_truncated: bool = False,
@@ -100,6 +100,8 @@ def write_resynced(
 
     Parameters
     ----------
+    outputs : Outputs
+        Of which it is to be one.
     source, output : str
         Sound files: the output's container goes by its name, and how samples are stored is the
         source's way where the container has it.
@@ -110,8 +112,6 @@ def write_resynced(
     keep_pitch : bool
         Whether changes of speed of more than a percent are stretched; else they are resampled and
         change the pitch.
-    force : bool
-        Whether an existing output may be replaced.
     progress : Progress
         Told of each block.
     start_s : float
@@ -129,10 +129,10 @@ def write_resynced(
         If the output's name is not that of a sound file.
     """
     ending = sound_ending(output)
-    check_outputs([output], [source], force)
+    check_outputs([output], [source], outputs.force)
     prepare_kernels()
     backward = time_map.inverse()
-    with open_sound(source, allow_truncated=allow_truncated) as sound, Outputs(force) as outputs:
+    with open_sound(source, allow_truncated=allow_truncated) as sound:
         end_s = float(time_map(sound.n_samples / sound.rate))
         require_near(source, float(time_map(0.0)) - start_s, end_s, time_map.to)
         length = round((end_s - start_s) * sound.rate) if n_samples is None else n_samples

@@ -1,0 +1,104 @@
+"""A checksum within a document: of its values, so that it survives another way to write them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mmalign_cli.errors import InputError
+from mmalign_cli.model import Array
+
+FIELD = "checksum"
+_KIND = "sha256"
+_NUMBERS = (int, float, np.integer, np.floating)
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with the checksum of its other fields as the last one."""
+    fields = {name: value for name, value in document.items() if name != FIELD}
+    return {**fields, FIELD: checksum(fields)}
+
+
+def checksum(fields: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of values as JSON means them.
+
+    Neither blanks, the order of fields nor how a number is spelt take part; every number counts as
+    a float64, so that an array and the lists that were read of it are the same.
+
+    Parameters
+    ----------
+    fields : Mapping of str
+        Text, numbers, truth values, None, and lists, arrays and mappings of them.
+
+    Examples
+    --------
+    >>> checksum({"a": [[1, 2]], "b": None}) == checksum({"b": None, "a": np.array([[1.0, 2.0]])})
+    True
+    """
+    digest = hashlib.sha256()
+    _feed(digest.update, fields)
+    return f"{_KIND}:{digest.hexdigest()}"
+
+
+def check_seal(document: Mapping[str, Any], path: str) -> None:
+    """Refuse a document that is not what was written; one without a checksum passes.
+
+    Raises
+    ------
+    InputError
+        If its checksum is another.
+    """
+    fields = {name: value for name, value in document.items() if name != FIELD}
+    if FIELD in document and document[FIELD] != checksum(fields):
+        what = "checksum mismatch: it is not what was written"
+        hint = f"take a copy of it; one that was changed on purpose must lose its {FIELD}"
+        raise InputError(path, what, hint)
+
+
+def _feed(take: Callable[[bytes], object], value: Any) -> None:
+    """Tell a digest a value, in a way that no other value is told."""
+    numbers = _numbers(value)
+    if numbers is not None:
+        take(f"#{numbers.shape}".encode())
+        take(numbers.tobytes())
+    elif isinstance(value, Mapping):
+        take(b"{")
+        for name in sorted(value):
+            _feed(take, name)
+            _feed(take, value[name])
+        take(b"}")
+    elif isinstance(value, list | tuple | np.ndarray):
+        take(b"[")
+        for item in value:
+            _feed(take, item)
+        take(b"]")
+    else:
+        take(_scalar(value) + b",")
+
+
+def _numbers(value: Any) -> Array | None:
+    """Return lists of numbers, and of such lists of one length, as one array."""
+    first = value
+    while isinstance(first, list | tuple | np.ndarray) and len(first):
+        first = first[0]
+    if first is value or isinstance(first, bool) or not isinstance(first, _NUMBERS):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # of different lengths
+        return None
+    return np.ascontiguousarray(array, dtype="<f8") if array.dtype.kind in "iuf" else None
+
+
+def _scalar(value: Any) -> bytes:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return b"#" + struct.pack("<d", value)
+        except OverflowError:
+            pass
+    return json.dumps(value).encode()
