@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from mmalign_cli.align import deep_alternation, deep_climb
+from mmalign_cli.align import deep_alternation, deep_climb, network
 from mmalign_cli.align.correlation import Samples, total_correlation
 from mmalign_cli.align.deep_climb import Deep, Stage
 from mmalign_cli.align.deep_correlation import Damping, damped_correlation
@@ -232,8 +232,8 @@ def test_what_is_not_kept_is_made_again(monkeypatch):
     theta = r.normal(0, 0.3, (2, 3, 5))
     stage = Stage(5, Damping(0.9), 1.0)
     whole = deep_climb.objective(problem, weights, theta, stage)
-    monkeypatch.setattr(deep_climb, "_SAMPLES_AT_ONCE", 1)
-    monkeypatch.setattr(deep_climb, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(deep_climb, "FRAMES_AT_ONCE", 1)
+    monkeypatch.setattr(deep_climb, "KEPT_BYTES", 0)
     parts = deep_climb.objective(problem, weights, theta, stage)
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
@@ -255,6 +255,23 @@ def test_the_gradient_of_the_papers_objective(n_streams, labelled):
         lambda w: deep_alternation.objective(problem, w, couples)[0], weights, at
     )
     np.testing.assert_allclose(gradient[at], expected, **CLOSE)
+
+
+def test_a_pass_in_blocks_is_a_pass_at_once(monkeypatch):
+    r = rng(12)
+    shape = Shape((3, 5, 4, 2))
+    one, frames, pull = (
+        Network(shape, shape.random(r)),
+        r.normal(size=(50, 3)),
+        r.normal(size=(50, 2)),
+    )
+    whole, hidden = one.forward(frames)
+    expected = one.back(frames, hidden, pull.copy())[0]
+    monkeypatch.setattr(network, "FRAMES_AT_ONCE", 7)
+    monkeypatch.setattr(network, "KEPT_BYTES", 1500)  # of three blocks
+    parts = network.Pass(one, frames)
+    np.testing.assert_allclose(parts.latents, whole, rtol=1e-12)
+    np.testing.assert_allclose(parts.back(pull), expected, rtol=1e-10)
 
 
 # -- held-out evidence

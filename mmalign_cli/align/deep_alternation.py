@@ -27,6 +27,7 @@ from mmalign_cli.align.correlation import blocks_of
 from mmalign_cli.align.coupling import Coupling, blurred, expect
 from mmalign_cli.align.deep_climb import Deep, DeepClimb
 from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.network import Pass
 from mmalign_cli.align.trace_norm import RIDGE, Couple, couple, trace_norm
 from mmalign_cli.model import Float64Array, IntArray
 from mmalign_cli.runtime import Progress
@@ -106,7 +107,7 @@ def alternate(
         paths = found
         if converged:
             break
-        couples = _along(deep, paths)
+        couples = along_paths(deep, paths)
     if is_soft:
         paths = [path_of(deep, now.latents, k) for k in range(deep.n_takes)]
     knots = [
@@ -131,8 +132,8 @@ def objective(
     own frames: how well classes can be told from the latents.
     """
     networks = deep.networks(weights)
-    runs = [net.forward(track.frames) for net, track in zip(networks, deep.tracks, strict=False)]
-    values = [latents for latents, _ in runs]
+    passes = [Pass(net, track.frames) for net, track in zip(networks, deep.tracks, strict=False)]
+    values = [one.latents for one in passes]
     values += [track.frames for track in deep.tracks[len(networks) :]]
     slopes = [np.zeros_like(v) for v in values]
     total = 0.0
@@ -141,10 +142,7 @@ def objective(
         total += value
         slopes[i] += by_first
         slopes[j] += by_second
-    parts = [
-        net.back(track.frames, hidden, slope)[0]
-        for net, track, (_, hidden), slope in zip(networks, deep.tracks, runs, slopes, strict=False)
-    ]
+    parts = [one.back(slope) for one, slope in zip(passes, slopes, strict=False)]
     share = decay * DECAY / deep.weights.size
     gradient = np.concatenate(parts) - share * weights
     return total - 0.5 * share * float(weights @ weights), gradient
@@ -162,7 +160,7 @@ def _fitted(deep: Deep, weights: Float64Array, couples: Pairs, decay: float) -> 
     found = minimize(downhill, weights, jac=True, method="L-BFGS-B", options=options)
     best = np.array(found.x)
     latents = [
-        net.forward(track.frames)[0]
+        Pass(net, track.frames).latents
         for net, track in zip(deep.networks(best), deep.tracks, strict=False)
     ]
     maps = cca(_moments(latents, couples), RIDGE).maps
@@ -263,7 +261,7 @@ def _sparse(coupling: Coupling) -> Any:
     return sparse.csr_array((values, (rows, columns + band.lo[rows])), shape=shape)
 
 
-def _along(deep: Deep, paths: Sequence[IntArray]) -> Pairs:
+def along_paths(deep: Deep, paths: Sequence[IntArray]) -> Pairs:
     """Return how often frames meet on a path of each take."""
     from scipy import sparse
 

@@ -17,15 +17,13 @@ from mmalign_cli.align import warps
 from mmalign_cli.align.climb import COVERAGE_POWER, inner
 from mmalign_cli.align.correlation import Samples, blocks_of
 from mmalign_cli.align.deep_correlation import Damping, damped_correlation
-from mmalign_cli.align.network import Network, Shape
+from mmalign_cli.align.network import FRAMES_AT_ONCE, KEPT_BYTES, Network, Shape
 from mmalign_cli.align.takes import Track
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.model import Float64Array, IntArray
 
 SMOOTHNESS = 0.03
 """Nats that a mean squared log slope of 1 costs."""
-_SAMPLES_AT_ONCE = 2048  # activations of so many stay in the cache
-_KEPT_BYTES = 256 * 2**20
 _MEMORY = 15
 _LATE, _SETTLED = 15, 0.01
 
@@ -83,7 +81,7 @@ class Deep:
 
     def groups(self) -> Iterator[tuple[slice, slice]]:
         """Return takes whose samples are worked on together, and the rows of these."""
-        step = max(1, _SAMPLES_AT_ONCE // self.n_samples)
+        step = max(1, FRAMES_AT_ONCE // self.n_samples)
         for first in range(0, self.n_takes, step):
             end = min(first + step, self.n_takes)
             yield slice(first, end), slice(first * self.n_samples, end * self.n_samples)
@@ -202,7 +200,7 @@ def objective(
     shares = np.minimum(increments @ basis.T, 1.0)
     latents = np.empty((deep.weights.size, sum(deep.dims)))
     kept: dict[int, _Seen] = {}
-    room = _KEPT_BYTES
+    room = KEPT_BYTES
     for takes, rows in deep.groups():
         seen = _see(deep, networks, shares, takes)
         np.concatenate(seen.latents, axis=1, out=latents[rows])

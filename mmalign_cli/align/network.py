@@ -18,6 +18,9 @@ from mmalign_cli.model import Float64Array, FloatArray
 
 MOST_CONTEXT = 999
 """Frames that a network may see at once."""
+FRAMES_AT_ONCE = 1024
+"""Whose activations stay in the cache."""
+KEPT_BYTES = 32 * 2**20
 _STEEP = (0.5, 1.5)
 
 
@@ -124,6 +127,42 @@ class Network:
         return np.concatenate(parts[::-1]), slope
 
 
+class Pass:
+    """Many frames on their way through a network, in blocks that stay in the cache.
+
+    What the hidden layers hold is kept for the way back while it is little, and made again beyond.
+
+    Parameters
+    ----------
+    network : Network
+    frames : ndarray, shape (n, d)
+    """
+
+    def __init__(self, network: Network, frames: Float64Array) -> None:
+        self._network, self._frames = network, frames
+        self._kept: list[list[Float64Array]] = []
+        self.latents = np.empty((len(frames), network.shape.widths[-1]))
+        room = KEPT_BYTES
+        for block in self._blocks():
+            self.latents[block], hidden = network.forward(frames[block])
+            room -= sum(layer.nbytes for layer in hidden)
+            if room >= 0:
+                self._kept.append(hidden)
+
+    def _blocks(self) -> list[slice]:
+        return [slice(k, k + FRAMES_AT_ONCE) for k in range(0, len(self._frames), FRAMES_AT_ONCE)]
+
+    def back(self, by_latents: Float64Array) -> Float64Array:
+        """Return the derivative by the weights, (size,), of that by the latents (n, k)."""
+        total = np.zeros(self._network.shape.size)
+        for number, block in enumerate(self._blocks()):
+            frames = self._frames[block]
+            is_kept = number < len(self._kept)
+            hidden = self._kept[number] if is_kept else self._network.forward(frames)[1]
+            total += self._network.back(frames, hidden, by_latents[block])[0]
+        return total
+
+
 def in_context(frames: Float64Array, length: int) -> Float64Array:
     """Return frames (n, d) beside their neighbours, (n, length * d).
 
@@ -168,4 +207,4 @@ class Perception:
         """Map frames (n, d) to latents (n, k)."""
         values = np.asarray(frames, dtype=np.float64)
         white = self.white(values if self.view is None else self.view(values))
-        return self.network.forward(in_context(white, self.context))[0]
+        return Pass(self.network, in_context(white, self.context)).latents
