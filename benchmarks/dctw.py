@@ -135,7 +135,7 @@ def cost(_: Sequence[int]) -> None:
     print()
     stage = Stage(24, Damping(0.999), 0.06)
     for count in (16, 64, 256):
-        deep, _, weights = _problem(count, 400)
+        deep, _path, weights = _problem(count, 400)
         data = sum(track.frames.nbytes for track in deep.tracks)
         theta = np.zeros((count, 2, 24))
         tracemalloc.start()

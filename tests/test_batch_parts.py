@@ -27,6 +27,7 @@ from mmalign_cli.commands.main import COMMANDS
 from mmalign_cli.commands.rows import ROW_METHODS, OptionReader, RowReader
 from mmalign_cli.errors import InputError, OutputError, UsageError
 from mmalign_cli.pipeline.ctw import CtwSettings
+from mmalign_cli.pipeline.dctw import DctwSettings
 from mmalign_cli.pipeline.gtw import GtwSettings
 from mmalign_cli.pipeline.methods import METHODS
 from mmalign_cli.pipeline.restrictions import DtwSettings
@@ -148,6 +149,7 @@ def test_a_missing_file_is_of_its_row_alone(wave):
 SETTINGS = {
     "dtw": DtwSettings,
     "ctw": CtwSettings,
+    "dctw": DctwSettings,
     "gtw": GtwSettings,
     "sync": SyncSettings,
 }

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmalign_cli import runtime
-from mmalign_cli.align import multiscale
+from mmalign_cli.align import multiscale, rooms
 from mmalign_cli.align.dtw import dtw, local_costs
 from mmalign_cli.align.multiscale import Question, approximate, band_round
 from mmalign_cli.align.plan import LONGEST_EXACT_S, ROADS, Request, plan
@@ -199,7 +199,10 @@ def test_memory_is_what_was_planned(n, m, dims, more):
     finally:
         tracemalloc.stop()
     assert peak <= expected.bytes + 2**20
-    assert expected.bytes <= 5 * peak
+    lent = (
+        4 * rooms._SINGLES
+    )  # may be there from the alignment before, and what is used of it counts
+    assert expected.bytes <= 5 * peak + lent
 
 
 # ---------------------------------------------------------------- the command

@@ -27,6 +27,7 @@ from mmalign_cli.align.joint import Joint, align_jointly
 from mmalign_cli.align.learned import Learned, StreamMap
 from mmalign_cli.align.network import Perception, Shape, in_context
 from mmalign_cli.align.outliers import without_outliers
+from mmalign_cli.align.sensors import View
 from mmalign_cli.align.starts import stars
 from mmalign_cli.align.takes import Takes, Track, lay_out, track_of
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
@@ -188,10 +189,7 @@ def align_deep(
             seed=ask.seed,
             progress=progress,
         )
-        seen = parts
-        if plain.views is not None:
-            seen = [[v(x) for v, x in zip(plain.views, t, strict=True)] for t in parts]
-        takes = lay_out(seen)
+        takes = lay_out(_seen(parts, plain.views))
         first = _of_linear(takes, plain)
         best = _by_networks(takes, plain, _classes(labels), ask, progress)
     beside = {LINEAR: first.held_out.evidence, NETWORKS: best.held_out.evidence}
@@ -205,24 +203,31 @@ def _clean(frames: FloatArray, is_robust: bool) -> Float64Array:
     return without_outliers(frames) if is_robust else np.asarray(frames, dtype=np.float64)
 
 
-def evidence_of(sequences: Sequence[Sequence[FloatArray]], ask: Ask, kind: str, dims: int) -> float:
-    """Return what the same search finds in other takes: one kind of maps, so many dimensions.
+def evidence_of(sequences: Sequences, ask: Ask, found: Found) -> float:
+    """Return what the same search finds in other takes: the same kind of maps, as many dimensions.
 
-    Without the linear alignment to begin from: what it finds where there is nothing, no more than
-    the straight line, is not worth its time.
+    Networks begin from the straight line alone: from what linear maps find where there is nothing,
+    they would find no more.
     """
     with runtime.one_algebra_thread():
-        if kind == LINEAR:
+        if found.kind == LINEAR:
             plain = align_jointly(sequences, ends=ask.ends, seed=ask.seed)
-            views = plain.views
-            seen = (
-                sequences
-                if views is None
-                else [[v(x) for v, x in zip(views, take, strict=True)] for take in sequences]
-            )
-            return _of_linear(lay_out(seen), plain).held_out.evidence
-        told = replace(ask, dims=dims, init="uniform")
-        return _by_networks(lay_out(sequences), None, None, told, runtime.silent).held_out.evidence
+            takes = lay_out(_seen(sequences, plain.views))
+            return _of_linear(takes, plain).held_out.evidence
+        told = replace(ask, dims=len(found.held_out.correlations), init="uniform")
+        views = [f.view.view for f in found.maps if isinstance(f.view, Perception)]
+        takes = lay_out(_seen(sequences, None if None in views else views))
+        return _by_networks(takes, None, None, told, runtime.silent).held_out.evidence
+
+
+def _seen(sequences: Sequences, views: Sequence[View | None] | None) -> Sequences:
+    """Return the takes as maps are to see them."""
+    if views is None:
+        return sequences
+    return [
+        [x if view is None else view(x) for view, x in zip(views, take, strict=True)]
+        for take in sequences
+    ]
 
 
 def _of_linear(takes: Takes, plain: Joint) -> Found:

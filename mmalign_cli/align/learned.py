@@ -68,7 +68,7 @@ def _before(view: View | Perception | None) -> dict[str, Array]:
         "white_weights": view.white.weights,
         "network_widths": np.array(view.network.shape.widths),
         "network_weights": view.network.weights,
-        "context": np.array(view.context),
+        "context": np.array([view.context]),
         **_before(view.view),
     }
 
@@ -92,7 +92,7 @@ def map_of(arrays: Mapping[str, Any]) -> StreamMap:
     weights = np.asarray(own["network_weights"], dtype=np.float64)
     if min(shape.widths) < 1 or weights.shape != (shape.size,):
         raise ValueError("these are not the weights of such a network")
-    context = int(own["context"])
+    context = int(own["context"].item())
     if not 1 <= context <= MOST_CONTEXT:
         raise ValueError("not a number of frames that a network sees")
     white = Linear(own["white_mean"], own["white_weights"])

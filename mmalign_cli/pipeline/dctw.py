@@ -259,12 +259,12 @@ def _verdict(
 ) -> Mapping[str, Any]:
     """Compare with what the same search finds with the second stream reversed or shuffled."""
     cuts = np.cumsum([len(take[1]) for take in values])[:-1]
-    ask, dims = settings.ask(), len(found.held_out.correlations)
+    ask = settings.ask()
 
     def search(other: Float64Array) -> float:
         parts = np.split(other, cuts)
         nulls = [[t[0], part, *t[2:]] for t, part in zip(values, parts, strict=True)]
-        return evidence_of(nulls, ask, found.kind, dims)
+        return evidence_of(nulls, ask, found)
 
     held = found.held_out
     searches = EFFORTS[settings.confidence].searches
