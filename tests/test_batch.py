@@ -444,7 +444,7 @@ def test_interrupted(many):
     start = time.monotonic()
     parent.send_signal(signal.SIGINT)
     assert parent.wait(20) == 130
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 5
     assert len(results()) >= 20
 
 

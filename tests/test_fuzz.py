@@ -71,7 +71,8 @@ def test_damaged_documents_models_and_arguments(folder, inputs, monkeypatch, wha
     trial = loaders.loading(what, inputs)
     told = [trial(k) for k in range(TRIALS[what])]
     assert not [t for t in told if t.startswith("FAULT")]
-    assert len(set(told)) > 1 or what == "plot"
+    # A model that was changed anywhere is not what was written: one answer to all.
+    assert len(set(told)) > 1 or what in ("plot", "model")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

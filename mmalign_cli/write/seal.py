@@ -99,6 +99,6 @@ def _scalar(value: Any) -> bytes:
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return b"#" + struct.pack("<d", value)
-        except OverflowError:
+        except (OverflowError, struct.error):  # which of them, Python's version decides
             pass
     return json.dumps(value).encode()
