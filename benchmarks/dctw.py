@@ -15,6 +15,7 @@ import argparse
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,19 @@ def errors_of(found: Found, takes: Sequence[Planted]) -> Floats:
     )
 
 
-def accuracy(label: str, ask: Ask, linear: bool, seeds: Sequence[int]) -> None:
+@dataclass(frozen=True)
+class Groups:
+    """Which groups are made: of how many takes, and with which seeds."""
+
+    takes: Sequence[int]
+    seeds: Sequence[int]
+
+
+def accuracy(label: str, ask: Ask, linear: bool, which: Groups) -> None:
     """Print the errors of groups of 1, 4 and 16 takes: a group's error is the mean of its takes."""
-    for count in TAKES:
+    for count in which.takes:
         errors, kinds, began = [], [], time.process_time()
-        for takes in groups(count, linear, seeds):
+        for takes in groups(count, linear, which.seeds):
             found = align_deep([take.sequences for take in takes], ask)
             errors.append(float(errors_of(found, takes).mean()))
             kinds.append(found.kind)
@@ -73,10 +82,10 @@ def accuracy(label: str, ask: Ask, linear: bool, seeds: Sequence[int]) -> None:
         )
 
 
-def nulls(seeds: Sequence[int]) -> None:
+def nulls(which: Groups) -> None:
     """Count verdicts on pairs of new takes: five models of 16 takes, 20 pairs of either kind."""
     counts = {"true": 0, "mismatched": 0}
-    for seed in list(seeds)[:MODELS]:
+    for seed in list(which.seeds)[:MODELS]:
         takes = synth.takes(16 + PAIRS, False, np.random.default_rng(500 + seed))
         found = align_deep([take.sequences for take in takes[:16]], Ask(starts=6, dims=2))
         new = [take.sequences for take in takes[16:]]
@@ -108,7 +117,7 @@ def _problem(n_takes: int, n_frames: int) -> tuple[Deep, deep_alternation.Pairs,
     return deep, couples, np.concatenate([shape.random(rng) for shape in shapes])
 
 
-def cost(_: Sequence[int]) -> None:
+def cost(_: Groups) -> None:
     """Time a value and gradient beside torch's, in turns; measure the memory of ever more takes."""
     deep, couples, weights = _problem(16, 400)
     ours, theirs = [], []
@@ -176,7 +185,7 @@ def _torch_twin(deep: Deep) -> Callable[[Floats], tuple[float, Floats]]:
     return value_of
 
 
-def model(_: Sequence[int]) -> None:
+def model(_: Groups) -> None:
     """Time a new take under a model beside DTW of its projections, in turns."""
     takes = synth.takes(5, False, np.random.default_rng(0))
     ask = Ask("alternating", starts=1, dims=2, iterations=2)
@@ -196,11 +205,11 @@ def model(_: Sequence[int]) -> None:
         print(f"new take of {len(x)} frames: {ratio:.2f} times DTW of its projections", flush=True)
 
 
-ROADS: dict[str, Callable[[Sequence[int]], None]] = {
-    "joint": lambda seeds: accuracy("joint", Ask(), False, seeds),
-    "linear": lambda seeds: accuracy("linear data", Ask(), True, seeds),
-    "soft": lambda seeds: accuracy("soft", Ask("alternating"), False, seeds),
-    "hard": lambda seeds: accuracy("hard", Ask("alternating", is_soft=False), False, seeds),
+ROADS: dict[str, Callable[[Groups], None]] = {
+    "joint": lambda which: accuracy("joint", Ask(), False, which),
+    "linear": lambda which: accuracy("linear data", Ask(), True, which),
+    "soft": lambda which: accuracy("soft", Ask("alternating"), False, which),
+    "hard": lambda which: accuracy("hard", Ask("alternating", is_soft=False), False, which),
     "nulls": nulls,
     "cost": cost,
     "model": model,
@@ -212,10 +221,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=[*ROADS], default=[*ROADS], metavar="NAME")
     parser.add_argument("--groups", type=int, default=20)
+    parser.add_argument("--takes", nargs="+", type=int, default=TAKES)
     parser.add_argument("--first", type=int, default=0, help="seed of the first group")
     arguments = parser.parse_args()
     for name in arguments.only:
-        ROADS[name](range(arguments.first, arguments.first + arguments.groups))
+        seeds = range(arguments.first, arguments.first + arguments.groups)
+        ROADS[name](Groups(arguments.takes, seeds))
 
 
 if __name__ == "__main__":

@@ -108,14 +108,7 @@ def from_zero(
 )
 @click.argument("reference", required=False)
 @click.argument("query", required=False)
-@click.option(
-    "--takes",
-    metavar="TAKES.csv",
-    help="Many takes under shared maps, instead of REFERENCE and QUERY: a row a take, a column a "
-    "stream; -o is then a folder.",
-)
-@click.option("--save-model", metavar="FILE", help="Keep the maps that were learned: .npz.")
-@click.option("--model", metavar="FILE", help="Align under maps of --save-model: learn nothing.")
+@takes.takes_options("REFERENCE and QUERY")
 @click.option(
     "--algorithm",
     metavar="NAME",

@@ -83,14 +83,7 @@ def _odd(context: click.Context, parameter: click.Parameter, frames: int) -> int
     epilog=EXAMPLES,
 )
 @click.argument("streams", nargs=-1, metavar="STREAM STREAM [STREAM]...")
-@click.option(
-    "--takes",
-    metavar="TAKES.csv",
-    help="Many takes under shared networks, instead of streams: a row a take, a column a stream; "
-    "-o is then a folder.",
-)
-@click.option("--save-model", metavar="FILE", help="Keep the maps that were learned: .npz.")
-@click.option("--model", metavar="FILE", help="Align under maps of --save-model: learn nothing.")
+@takes.takes_options("streams")
 @click.option(
     "--algorithm",
     type=click.Choice([*DCTW_ALGORITHMS]),

@@ -67,14 +67,7 @@ OPTIONS_OF: Mapping[str, frozenset[str]] = {
     epilog=EXAMPLES,
 )
 @click.argument("streams", nargs=-1, metavar="STREAM STREAM [STREAM]...")
-@click.option(
-    "--takes",
-    metavar="TAKES.csv",
-    help="Many takes under shared maps, instead of streams: a row a take, a column a stream; "
-    "-o is then a folder.",
-)
-@click.option("--save-model", metavar="FILE", help="Keep the maps that were learned: .npz.")
-@click.option("--model", metavar="FILE", help="Align under maps of --save-model: learn nothing.")
+@takes.takes_options("streams")
 @click.option(
     "--algorithm",
     type=click.Choice([*GTW_ALGORITHMS]),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,36 @@ from mmalign_cli.errors import UsageError
 if TYPE_CHECKING:
     from mmalign_cli.pipeline.takes import Take
     from mmalign_cli.streams.takes import TakeRow
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes_options(instead: str) -> Callable[[F], F]:
+    """Return what adds ``--takes``, ``--save-model`` and ``--model``.
+
+    Parameters
+    ----------
+    instead : str
+        The arguments that a table of takes stands for.
+    """
+    options = (
+        click.option("--model", metavar="FILE", help="Align under maps of --save-model."),
+        click.option("--save-model", metavar="FILE", help="Keep the maps that were learned: .npz."),
+        click.option(
+            "--takes",
+            metavar="TAKES.csv",
+            help=f"Many takes under shared maps, instead of {instead}: a row a take, a column a "
+            "stream; -o is then a folder.",
+        ),
+    )
+
+    def add(command: F) -> F:
+        for option in options:
+            command = option(command)
+        return command
+
+    return add
 
 
 def check(
