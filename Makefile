@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint coverage bench clean
 
 demo: $(VENV)/demo
 	mkdir -p demo
@@ -28,6 +28,19 @@ lint: $(VENV)/lint
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# No tracer sees into compiled kernels: those tests run again without the JIT, and the engine's once
+# more into an empty cache, where what emits its code runs. benchmarks/mutants.py reads what is left.
+KERNEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,dtw dtw_options ends offsets pairwise plan soft sound strips sync))
+COVERAGE := -m pytest -n 2 --dist worksteal --cov --cov-append --cov-context=test --cov-report=
+
+coverage: $(VENV)/test
+	rm -f .coverage .coverage.*
+	$(BIN)/python $(COVERAGE) --junitxml=build/coverage-on.xml
+	NUMBA_DISABLE_JIT=1 $(BIN)/python $(COVERAGE) -m "not compiled" --junitxml=build/coverage-off.xml $(KERNEL_TESTS)
+	folder=$$(mktemp -d) && NUMBA_CACHE_DIR=$$folder $(BIN)/python $(COVERAGE) tests/test_strips.py tests/test_pairwise.py; \
+		rm -rf $$folder
+	$(BIN)/coverage report --fail-under=97
+
 # The peers pin older versions of what we use: they have an environment of their own.
 bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/startup.py
@@ -41,7 +54,7 @@ bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/batch.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/python:
