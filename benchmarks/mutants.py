@@ -3,7 +3,7 @@
 Mutants are drawn at random over the lines of `align/`, `kernels/` and `model.py`, a line at a time
 and with a seed, so that a file has as many as it is long. Each is run against the tests that reach
 its line, the quickest first, until one fails. Which tests those are is what `make coverage` has
-measured: the lines of each test in `.coverage`, its time in `build/coverage-*.xml`.
+measured, in `build/`: the lines of each test, and how long it takes.
 
 Mutants of kernels run without the JIT, as compiling takes longer. What runs only while numba
 compiles (intrinsics, overloads) no test reaches so: mutants there are compiled, into an empty
@@ -44,41 +44,40 @@ ENGINE_TESTS = ["tests/test_strips.py", "tests/test_pairwise.py", "tests/test_dt
 
 
 class Reach:
-    """Which tests reach a line, by what `make coverage` has measured, with and without the JIT."""
+    """Which tests reach a line, by what `make coverage` has measured, with or without the JIT."""
 
-    def __init__(self, data: Path, reports: dict[bool, Path]) -> None:
+    def __init__(self, data: Path, report: Path) -> None:
         from coverage import CoverageData
 
         self._data = CoverageData(str(data))
         self._data.read()
-        self._files = {str(Path(f)): f for f in self._data.measured_files()}
-        self._seconds = {jit: _passed(report) for jit, report in reports.items()}
-        self._sound: set[tuple[str, bool]] = set()
+        self._files = self._data.measured_files()
+        self._seconds = _passed(report)
+        self._sound: set[str] = set()
 
-    def is_sound(self, test: str, jit: bool, passes: Callable[[str], bool]) -> bool:
+    def is_sound(self, test: str, passes: Callable[[str], bool]) -> bool:
         """Return whether a test passes by itself, asked once; one that does not is forgotten."""
-        if (test, jit) not in self._sound and not passes(test):
-            del self._seconds[jit][test]
+        if test not in self._sound and not passes(test):
+            del self._seconds[test]
             return False
-        self._sound.add((test, jit))
+        self._sound.add(test)
         return True
 
-    def tests(self, mutant: Mutant, jit: bool, budget: float) -> list[str]:
+    def tests(self, mutant: Mutant, budget: float) -> list[str]:
         """Return the tests of a line, or of its whole file if it runs on import, quickest first.
 
         Together they take no longer than the budget, in seconds, save that there is one at least.
         """
-        seconds = self._seconds[jit]
         file = next((f for f in self._files if f.endswith("/" + mutant.path)), None)
         by_line = self._data.contexts_by_lineno(file) if file else {}
         names = set(by_line.get(mutant.line) or by_line.get(mutant.statement) or ())
         if names == {""}:
             names = {name for some in by_line.values() for name in some}
-        passed = {name.partition("|")[0] for name in names} & seconds.keys()
-        tests = sorted(passed, key=lambda name: seconds[name])
+        passed = {name.partition("|")[0] for name in names} & self._seconds.keys()
+        tests = sorted(passed, key=lambda name: self._seconds[name])
         chosen, spent = tests[:1], 0.0
         for test in tests[1:]:
-            spent += seconds[test]
+            spent += self._seconds[test]
             if spent <= budget:
                 chosen.append(test)
         return chosen
@@ -182,22 +181,23 @@ class Run:
         os._exit(pytest.main([*options, *self.tests], plugins=[_FirstFailure(file)]))
 
 
-def judge(mutant: Mutant, folder: Path, reach: Reach, budget: float) -> str:
+def judge(mutant: Mutant, folder: Path, reaches: dict[bool, Reach], budget: float) -> str:
     """Return what becomes of a mutant: killed, timed out, survived, or that nothing reaches it.
 
-    A test that fails without the mutant too is left out from then on.
+    `reaches[jit]` says which tests there are. A test that fails without the mutant too is left out
+    from then on.
     """
-    kernel = "/kernels/" in mutant.path
+    jit = "/kernels/" not in mutant.path
     limit = 60 + 3 * budget
-    while tests := reach.tests(mutant, not kernel, budget):
-        run = Run(tests, folder, jit=not kernel)
+    while tests := reaches[jit].tests(mutant, budget):
+        run = Run(tests, folder, jit)
         code = run.ends(limit, mutant)
         failed = run.failed()
-        if code in (0, None) or not failed or reach.is_sound(
-            failed, not kernel, lambda test: Run([test], folder, not kernel).ends(limit) == 0
+        if code in (0, None) or not failed or reaches[jit].is_sound(
+            failed, lambda test: Run([test], folder, jit).ends(limit) == 0
         ):  # fmt: skip
             return _VERDICTS.get(code, "killed")
-    if not kernel:
+    if jit:
         return "not reached"
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         code = Run(ENGINE_TESTS, folder, jit=True, cache=cache).ends(600, mutant)
@@ -227,16 +227,16 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=30.0, help="seconds of tests a mutant")
     parser.add_argument("--output", type=Path, help="a JSON line a mutant, appended")
     options = parser.parse_args()
-    reports = {
-        jit: ROOT / "build" / f"coverage-{n}.xml" for n, jit in (("on", True), ("off", False))
+    reaches = {
+        jit: Reach(ROOT / "build" / f"{name}.data", ROOT / "build" / f"{name}.xml")
+        for name, jit in (("coverage-on", True), ("coverage-off", False))
     }
-    reach = Reach(ROOT / ".coverage", reports)
     verdicts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         _load()
         for mutant in draw(options.paths, options.count, options.seed):
             began = time.monotonic()
-            verdict = judge(mutant, Path(name), reach, options.budget)
+            verdict = judge(mutant, Path(name), reaches, options.budget)
             verdicts[verdict] += 1
             row = {**asdict(mutant), "verdict": verdict, "seconds": time.monotonic() - began}
             print(f"{verdict:11} {row['seconds']:5.1f} s  {mutant.path}:{mutant.line} "
