@@ -71,6 +71,8 @@ def _swap(node: ast.AST) -> ast.AST | None:
         return None
     if any(isinstance(a, ast.Starred) for a in node.args[:2]):
         return None
+    if ast.dump(node.args[0]) == ast.dump(node.args[1]):
+        return None
     node.args[:2] = node.args[1::-1]
     return node
 

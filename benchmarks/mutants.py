@@ -187,7 +187,8 @@ def judge(mutant: Mutant, folder: Path, reaches: dict[bool, Reach], budget: floa
     `reaches[jit]` says which tests there are. A test that fails without the mutant too is left out
     from then on.
     """
-    jit = "/kernels/" not in mutant.path
+    kernel = "/kernels/" in mutant.path
+    jit = not kernel and bool(reaches[True].tests(mutant, budget))
     limit = 60 + 3 * budget
     while tests := reaches[jit].tests(mutant, budget):
         run = Run(tests, folder, jit)
@@ -197,7 +198,7 @@ def judge(mutant: Mutant, folder: Path, reaches: dict[bool, Reach], budget: floa
             failed, lambda test: Run([test], folder, jit).ends(limit) == 0
         ):  # fmt: skip
             return _VERDICTS.get(code, "killed")
-    if jit:
+    if not kernel:
         return "not reached"
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         code = Run(ENGINE_TESTS, folder, jit=True, cache=cache).ends(600, mutant)

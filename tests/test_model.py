@@ -60,6 +60,11 @@ def test_path_is_monotone_and_moves(frames):
         WarpingPath(frames, frames.astype(float))
 
 
+def test_frame_times_begin_at_zero_or_where_they_are_told_to():
+    np.testing.assert_array_equal(frame_times(3, Fraction(4)), [0.0, 0.25, 0.5])
+    np.testing.assert_array_equal(frame_times(2, Fraction(4), -1.0), [-1.0, -0.75])
+
+
 def test_frame_times_do_not_drift():
     """Six hours at 30000/1001 frames a second: the last frame is where exact arithmetic has it."""
     rate = Fraction(30000, 1001)
