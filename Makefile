@@ -30,7 +30,7 @@ lint: $(VENV)/lint
 
 # No tracer sees into compiled kernels: those tests run again without the JIT, and the engine's once
 # more into an empty cache, where what emits its code runs. benchmarks/mutants.py reads what is left.
-KERNEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,dtw dtw_options ends offsets pairwise plan soft sound strips sync))
+KERNEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,dtw dtw_options ends model pairwise soft sound strips))
 MEASURED := $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-context=test --cov-report=
 
 coverage: $(VENV)/test
