@@ -21,6 +21,8 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitOr, ast.LShift: ast.RShift, ast.RShift: ast.LShift,
 }  # fmt: skip
 
+_COMMUTE = {"max", "min", "maximum", "minimum", "hypot", "lcm", "gcd"}
+
 
 def _compare(node: ast.AST) -> ast.AST | None:
     if not isinstance(node, ast.Compare):
@@ -72,6 +74,8 @@ def _swap(node: ast.AST) -> ast.AST | None:
     if any(isinstance(a, ast.Starred) for a in node.args[:2]):
         return None
     if ast.dump(node.args[0]) == ast.dump(node.args[1]):
+        return None
+    if ast.unparse(node.func).rpartition(".")[2] in _COMMUTE:
         return None
     node.args[:2] = node.args[1::-1]
     return node

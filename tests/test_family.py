@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 from mmalign_cli import runtime
 from mmalign_cli.align import bases
 from mmalign_cli.align.algorithms import ALGORITHMS
+from mmalign_cli.align.alternate import moved_at_most
 from mmalign_cli.align.cca import cca
 from mmalign_cli.align.dtw import dtw
 from mmalign_cli.align.family import Settings, Start, spread, straight_path
@@ -51,6 +52,16 @@ def test_lines_are_bent_by_a_power_and_rounded_to_the_nearest_frame():
     np.testing.assert_array_equal(rows[:, 1], [0, 1, 3, 4, 5, 7, 8])
     np.testing.assert_array_equal(bent_line(3, 9, 2.0, length=3)[:, 1], [0, 2, 8])
     assert [len(bent_line(n, 20)) for n in (30, 400)] == [300, 440]
+
+
+def test_whether_a_path_has_moved_is_told_by_the_path_difference():
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        p, q = (np.cumsum(rng.integers(0, 2, (40, 2)), axis=0) for _ in range(2))
+        apart = path_difference(p.astype(float), q.astype(float))
+        assert moved_at_most(p, q, 1.001 * apart)
+        assert not moved_at_most(p, q, 0.999 * apart)
+    assert moved_at_most(p, p, 0.0)
 
 
 def test_maps_of_the_reference_mix_what_they_norm():
