@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-oldest lint bench clean
+.PHONY: demo test test-oldest lint coverage bench clean
 
 demo: $(VENV)/demo
 	mkdir -p demo
@@ -32,6 +32,21 @@ lint: $(VENV)/lint
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# No tracer sees into compiled kernels: those tests run again without the JIT, and the engine's once
+# more into an empty cache, where what emits its code runs. benchmarks/mutants.py reads what is left.
+KERNEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,dtw dtw_options ends model pairwise soft sound strips))
+MEASURED := $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-context=test --cov-report=
+
+coverage: $(VENV)/test
+	mkdir -p build
+	COVERAGE_FILE=build/coverage-on.data $(MEASURED) --junitxml=build/coverage-on.xml
+	COVERAGE_FILE=build/coverage-off.data NUMBA_DISABLE_JIT=1 \
+		$(MEASURED) -m "not compiled" --junitxml=build/coverage-off.xml $(KERNEL_TESTS)
+	cache=$$(mktemp -d) && COVERAGE_FILE=build/coverage-cold.data NUMBA_CACHE_DIR=$$cache \
+		$(MEASURED) tests/test_strips.py tests/test_pairwise.py && rm -rf $$cache
+	$(BIN)/coverage combine --keep build/coverage-on.data build/coverage-off.data build/coverage-cold.data
+	$(BIN)/coverage report --fail-under=97
+
 # The peers pin older versions of what we use: they have an environment of their own.
 bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/startup.py
@@ -45,7 +60,7 @@ bench: $(VENV)/bench
 	$(VENV)-bench/bin/python benchmarks/batch.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-oldest demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-oldest demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/python:

@@ -231,6 +231,7 @@ def test_no_path_is_cheaper(case):
         assert warp.cost.total + warp.cost.penalty == pytest.approx(best, rel=1e-12)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(("metric", "step"), COMBINATIONS)
 def test_identical_streams_cost_nothing_and_give_the_diagonal(metric, step):
     x = np.random.default_rng(1).normal(size=(50, 4)) * 1e6

@@ -281,6 +281,7 @@ def peak_bytes(work):
         tracemalloc.stop()
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("step", ["symmetric1", "symmetric2", "asymmetric", "symmetricP05"])
 def test_a_band_costs_its_cells_in_memory(step):
     """Of a table of 4e8 cells a band of 1 %: some bytes a cell of the band, as was foretold."""
@@ -296,6 +297,7 @@ def test_a_band_costs_its_cells_in_memory(step):
     assert peaks[20_000] < 2.2 * peaks[10_000]
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("step", ["symmetric2", "symmetricP1"])
 def test_matches_take_memory_for_one_of_them_only(step):
     rng = np.random.default_rng(7)

@@ -129,6 +129,7 @@ def test_anchors_are_cells_of_the_best_path_that_holds_them(pair, pattern, data)
         assert found == pytest.approx(least, rel=1e-12)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("step", ["symmetric1", "symmetric2", "asymmetric", "typeIIIc"])
 def test_anchors_off_the_best_path_bend_it_and_anchors_on_it_do_not(step):
     rng = np.random.default_rng(1)

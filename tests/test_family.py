@@ -16,14 +16,16 @@ from scipy.optimize import minimize
 from mmalign_cli import runtime
 from mmalign_cli.align import bases
 from mmalign_cli.align.algorithms import ALGORITHMS
+from mmalign_cli.align.alternate import moved_at_most
 from mmalign_cli.align.cca import cca
 from mmalign_cli.align.dtw import dtw
 from mmalign_cli.align.family import Settings, Start, spread, straight_path
+from mmalign_cli.align.first_paths import bent_line
 from mmalign_cli.align.gauss_newton import Model, minimiser, on_simplexes
 from mmalign_cli.align.gtw_objective import Problem, read
 from mmalign_cli.align.imw import corrected, differences, smooth
 from mmalign_cli.align.procrustes import ONE_EACH, mean_along
-from mmalign_cli.align.reference import RECORDINGS, REFERENCE, TOYS
+from mmalign_cli.align.reference import RECORDINGS, REFERENCE, TOYS, _fit
 from mmalign_cli.align.sets import side_by_side
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.errors import AlignmentError, InputError, UsageError
@@ -42,6 +44,33 @@ def _one_thread():
 
 def planted(seed=1, m=3):
     return spiral(m, np.random.default_rng(seed))
+
+
+def test_lines_are_bent_by_a_power_and_rounded_to_the_nearest_frame():
+    rows = bent_line(4, 9, length=7)
+    np.testing.assert_array_equal(rows[:, 0], [0, 1, 1, 2, 2, 3, 3])
+    np.testing.assert_array_equal(rows[:, 1], [0, 1, 3, 4, 5, 7, 8])
+    np.testing.assert_array_equal(bent_line(3, 9, 2.0, length=3)[:, 1], [0, 2, 8])
+    assert [len(bent_line(n, 20)) for n in (30, 400)] == [300, 440]
+
+
+def test_whether_a_path_has_moved_is_told_by_the_path_difference():
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        p, q = (np.cumsum(rng.integers(0, 2, (40, 2)), axis=0) for _ in range(2))
+        apart = path_difference(p.astype(float), q.astype(float))
+        assert moved_at_most(p, q, 1.001 * apart)
+        assert not moved_at_most(p, q, 0.999 * apart)
+    assert moved_at_most(p, p, 0.0)
+
+
+def test_maps_of_the_reference_mix_what_they_norm():
+    """``V' ((1 - lambda) S + lambda I) V`` is a multiple of I, S summed over the steps."""
+    moments = side_by_side([np.random.default_rng(k).normal(size=(50, 3 - k)) for k in (0, 1)])
+    maps = _fit(moments, Settings(ridge=0.3)).maps
+    first = moments.weight * moments.covariance[:3, :3]
+    product = maps[0].weights.T @ (0.7 * first + 0.3 * np.eye(3)) @ maps[0].weights
+    np.testing.assert_allclose(product, product[0, 0] * np.eye(len(product)), atol=1e-10)
 
 
 # Bases

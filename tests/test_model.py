@@ -11,7 +11,14 @@ import pytest
 from hypothesis import assume, given, settings
 
 from mmalign_cli.align.time_maps import knots_of
-from mmalign_cli.model import InvalidValueError, Stream, TimeMap, WarpingPath, frame_times
+from mmalign_cli.model import (
+    EvenTimes,
+    InvalidValueError,
+    Stream,
+    TimeMap,
+    WarpingPath,
+    frame_times,
+)
 
 ROUND_TRIP_S = 1e-9
 
@@ -58,6 +65,14 @@ def test_path_is_monotone_and_moves(frames):
     frames = np.array(frames)
     with pytest.raises(InvalidValueError):
         WarpingPath(frames, frames.astype(float))
+
+
+def test_frame_times_begin_at_zero_or_where_they_are_told_to():
+    np.testing.assert_array_equal(frame_times(3, Fraction(4)), [0.0, 0.25, 0.5])
+    np.testing.assert_array_equal(frame_times(2, Fraction(4), -1.0), [-1.0, -0.75])
+    even = Stream("a", np.zeros((3, 1)), EvenTimes(3, Fraction(4)), Fraction(4))
+    np.testing.assert_array_equal(even.times, [0.0, 0.25, 0.5])
+    assert (even.end_s, even.period_s) == (0.5, 0.25)
 
 
 def test_frame_times_do_not_drift():

@@ -222,7 +222,7 @@ def test_the_gradient_by_weights_and_by_warps(n_streams, labelled, ends):
     expected = by_differences(
         lambda t: deep_climb.objective(problem, weights, t, stage)[0], theta, range(theta.size)
     )
-    np.testing.assert_allclose(by_theta.ravel(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(by_theta.ravel(), expected, **CLOSE)
 
 
 def test_what_is_not_kept_is_made_again(monkeypatch):

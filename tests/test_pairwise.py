@@ -137,6 +137,7 @@ def test_nearest_are_the_first_of_sorted_rows(case, seed, count, data):
     assert found.swept + found.abandoned <= count * (count - 1)
 
 
+@pytest.mark.compiled
 def test_bounds_leave_most_pairs_out_where_series_form_classes():
     rng = np.random.default_rng(5)
     classes = rng.normal(size=(20, 60, 1)).cumsum(axis=1) * 3
@@ -182,6 +183,7 @@ def test_extreme_values_take_the_careful_road():
         square([Series(s.values * 1e300) for s in series], Rule())
 
 
+@pytest.mark.compiled
 def test_long_pairs_beside_short_ones(monkeypatch):
     series = some_series(np.random.default_rng(8), 30, 1)
     for rule in (Rule(), Rule(window=WINDOWS["slanted"](6))):
@@ -195,6 +197,7 @@ def test_long_pairs_beside_short_ones(monkeypatch):
         monkeypatch.undo()
 
 
+@pytest.mark.compiled
 def test_thread_counts_change_nothing():
     series = some_series(np.random.default_rng(9), 60, 1)
     for rule in (Rule(), Rule(step="asymmetric"), Rule(window=WINDOWS["slanted"](5))):
@@ -275,6 +278,7 @@ for d, rule in zip((1, 2), rules):  # compiled for each of them
 """
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "machine",
     [

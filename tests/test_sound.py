@@ -112,6 +112,7 @@ def clicks_of(f, dur_s, rate=16000):
         yield (int(near.argmax()) - rate // 10) / rate
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "f",
     [lambda t: 1.1 * t, lambda t: t / 1.2, lambda t: t + 0.3 * np.sin(t / 2)],
@@ -165,6 +166,7 @@ def test_at_its_own_speed_stretched_sound_is_the_sound(folder):
     np.testing.assert_allclose(written.n_samples, 3.5 * RATE)
 
 
+@pytest.mark.compiled
 def test_stretched_sound_keeps_its_pitch(folder):
     rate = 44100
     write("a.wav", tone(220, np.arange(4 * rate) / rate), rate=rate)

@@ -78,6 +78,15 @@ def test_a_view_is_the_same_in_all_takes_and_turns_with_nothing():
     np.testing.assert_allclose(rows[:, 29:32] ** 2, lengths)
 
 
+def test_of_many_columns_a_view_takes_the_principal_components():
+    frames = 100.0 + rng(3).normal(size=(200, 4)) @ rng(4).normal(size=(4, 20))
+    components = view_of([frames[:80], frames[80:]]).components(frames)
+    assert components.shape == (200, 8)
+    covariance = np.cov(components.T)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-9)
+    assert np.trace(covariance) == pytest.approx(np.trace(np.cov(frames.T)))
+
+
 def test_how_many_correlations_count():
     assert leading_of(np.array([1.0, 0.8, 0.5, 0.3, 0.26, 0.1, -0.2])) == (2, 3, 5)
     assert leading_of(np.array([0.1, -0.1, -0.2, -0.3])) == (1, 2, 3)

@@ -127,7 +127,8 @@ class Found:
     ending : str
         ``converged`` or ``max-iter``.
     beside : Mapping
-        Evidence of either kind of maps, in nats a sample.
+        Evidence of either kind of maps, in nats a sample, in the dimensions of the networks; that
+        of linear maps in all dimensions where it is more than the networks'.
     """
 
     kind: str
@@ -191,9 +192,13 @@ def align_deep(
         )
         takes = lay_out(_seen(parts, plain.views))
         first = _of_linear(takes, plain)
-        best = _by_networks(takes, plain, _classes(labels), ask, progress)
-    beside = {LINEAR: first.held_out.evidence, NETWORKS: best.held_out.evidence}
-    may_be_linear = ask.algorithm == "joint" and labels is None
+        may_be_linear = ask.algorithm == "joint" and labels is None
+        enough = first.held_out if may_be_linear else None
+        best = _by_networks(takes, plain, _classes(labels), ask, enough, progress)
+    dims = len(best.held_out.correlations)
+    beside = {LINEAR: first.held_out.evidence_in(dims), NETWORKS: best.held_out.evidence}
+    if may_be_linear and first.held_out.evidence >= beside[NETWORKS]:
+        beside[LINEAR] = first.held_out.evidence
     if may_be_linear and beside[LINEAR] >= beside[NETWORKS]:
         best = first
     return replace(best, beside=beside)
@@ -217,7 +222,7 @@ def evidence_of(sequences: Sequences, ask: Ask, found: Found) -> float:
         told = replace(ask, dims=len(found.held_out.correlations), init="uniform")
         views = [f.view.view for f in found.maps if isinstance(f.view, Perception)]
         takes = lay_out(_seen(sequences, None if None in views else views))
-        return _by_networks(takes, None, None, told, runtime.silent).held_out.evidence
+        return _by_networks(takes, None, None, told, None, runtime.silent).held_out.evidence
 
 
 def _seen(sequences: Sequences, views: Sequence[View | None] | None) -> Sequences:
@@ -234,7 +239,7 @@ def _of_linear(takes: Takes, plain: Joint) -> Found:
     """Return a linear alignment with what its maps are worth on held-out samples."""
     values = takes.along(plain.knots).values
     held = held_out(lambda _: values, takes.weights, takes.dims)
-    kept = int(np.argmax(np.cumsum(held.gains))) + 1
+    kept = held.best_dims
     views = plain.views or [None] * len(takes.tracks)
     return Found(
         LINEAR,
@@ -255,9 +260,18 @@ def _of_linear(takes: Takes, plain: Joint) -> Found:
 
 
 def _by_networks(
-    takes: Takes, plain: Joint | None, classes: Classes | None, ask: Ask, progress: Progress
+    takes: Takes,
+    plain: Joint | None,
+    classes: Classes | None,
+    ask: Ask,
+    enough: HeldOut | None,
+    progress: Progress,
 ) -> Found:
-    """Return the best supported alignment by networks."""
+    """Return the best supported alignment by networks.
+
+    Where linear maps have as much evidence, `enough`, in as many dimensions, no more are tried:
+    any number of functions of what streams share would agree.
+    """
     best: Found | None = None
     smallest = min(takes.dims)
     is_given = ask.dims is not None and ask.dims >= 1
@@ -269,6 +283,8 @@ def _by_networks(
         if best is not None and held.evidence <= best.held_out.evidence:
             break
         best = _of_networks(takes, deep, plain, found, held, starts, ask)
+        if enough is not None and enough.evidence_in(len(held.correlations)) >= held.evidence:
+            break
     assert best is not None
     return best
 

@@ -50,15 +50,23 @@ class HeldOut:
     @property
     def evidence(self) -> float:
         """Nats a sample, of the best number of dimensions."""
-        return float(np.cumsum(self.gains).max(initial=0.0))
+        return self.evidence_in(len(self.correlations))
+
+    @property
+    def best_dims(self) -> int:
+        """That number of dimensions."""
+        return int(np.argmax(np.cumsum(self.gains))) + 1
+
+    def evidence_in(self, dims: int) -> float:
+        """Return the nats a sample of the best number of dimensions, of the first `dims`."""
+        return float(np.cumsum(self.gains[:dims]).max(initial=0.0))
 
     @property
     def take_evidence(self) -> Float64Array | None:
         """Nats a sample of each take, in that number of dimensions; None where unknown."""
         if self.of_takes is None:
             return None
-        kept = int(np.argmax(np.cumsum(self.gains))) + 1
-        return np.asarray(information(self.of_takes[:, :kept]).sum(axis=1))
+        return np.asarray(information(self.of_takes[:, : self.best_dims]).sum(axis=1))
 
 
 def information(correlations: Float64Array) -> Float64Array:
