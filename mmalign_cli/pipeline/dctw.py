@@ -135,7 +135,7 @@ def find(
     need = bytes_needed(takes, settings, None)
     runtime.require_memory(need, max_memory, "takes", "use fewer takes or frames")
     takes, labels = without_labels(takes, settings.labels)
-    values = [_values(take) for take in takes]
+    values = [take.values() for take in takes]
     for take in takes:
         for stream in take.streams:
             if stream.n_frames < _LEAST_FRAMES:
@@ -168,10 +168,6 @@ def find(
             Result(replace(alignment, warnings=warnings), together, compared, "sqeuclidean")
         )
     return results, learned
-
-
-def _values(take: Take) -> list[Float64Array]:
-    return [np.asarray(s.values, dtype=np.float64) for s in take.streams]
 
 
 def without_labels(

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from mmalign_cli import runtime
 from mmalign_cli.align.learned import Learned
 from mmalign_cli.align.pooled import align_learned, align_pooled
@@ -69,7 +67,7 @@ def align_takes(
     """
     need = bytes_needed(takes, settings, None)
     runtime.require_memory(need, max_memory, "takes", "use fewer takes or frames")
-    frames = [_values(take) for take in takes]
+    frames = [take.values() for take in takes]
     found = align_pooled(frames, settings.ask(), progress)
     first = found.takes[0]
     if settings.strict and first.ending == "max-iter":
@@ -92,10 +90,6 @@ def align_takes(
         doubts = [d for d in doubts_of(confidence) if d not in alignment.warnings]
         alignments.append(replace(alignment, warnings=(*alignment.warnings, *doubts)))
     return alignments, found.learned
-
-
-def _values(take: Take) -> list[Float64Array]:
-    return [np.asarray(s.values, dtype=np.float64) for s in take.streams]
 
 
 def align_with(
@@ -134,7 +128,7 @@ def align_with(
 def _aligned_with(
     take: Take, learned: Learned, model: str, settings: GtwSettings, method: str
 ) -> Alignment:
-    values = _values(take)
+    values = take.values()
     found = align_learned(values, learned)
 
     def search(other: Float64Array) -> float:

@@ -49,6 +49,10 @@ class Take:
     id: str
     streams: tuple[Stream, ...]
 
+    def values(self) -> list[Float64Array]:
+        """Return the frames of each stream, (n, d), in double precision."""
+        return [np.asarray(s.values, dtype=np.float64) for s in self.streams]
+
 
 def load_takes(
     rows: Sequence[TakeRow], table: str, progress: runtime.Progress = runtime.silent
@@ -273,7 +277,7 @@ def require_fit(takes: Sequence[Take], learned: Learned, model: str) -> None:
 def _aligned_with(
     take: Take, learned: Learned, model: str, settings: CtwSettings, method: str
 ) -> Alignment:
-    reference, query = (np.asarray(s.values, dtype=np.float64) for s in take.streams)
+    reference, query = take.values()
     warp = learned.warp([reference, query], f"take {take.id}")
     _verify(warp, len(reference), len(query))
 
