@@ -149,7 +149,7 @@ class Found:
 
     def line(self, take: int) -> Float64Array:
         """Return the knots of a take in fractional frames, (K + 1, m)."""
-        return np.asarray((self.knots[take] * (self.lengths[take][:, np.newaxis] - 1)).T)
+        return warps.in_frames(self.knots[take], self.lengths[take])
 
     def learned(self) -> Learned:
         """Return the maps to keep, with the correlations that new takes can be expected to have."""

@@ -105,7 +105,7 @@ class Joint:
 
     def frames(self, take: int) -> Float64Array:
         """Return the knots of one take in fractional frames, (K + 1, m)."""
-        return np.asarray((self.knots[take] * (self.lengths[take][:, np.newaxis] - 1)).T)
+        return warps.in_frames(self.knots[take], self.lengths[take])
 
 
 def align_jointly(

@@ -115,7 +115,7 @@ def align_learned(
     path = warps.to_path(found.knots, lengths)
     return Together(
         CONSENSUS,
-        (found.knots * (lengths[:, np.newaxis] - 1)).T,
+        warps.in_frames(found.knots, lengths),
         path,
         tuple(f.linear for f in learned.scaled()),
         learned.correlations,

@@ -198,7 +198,7 @@ def _on_mean(parts: Sequence[Float64Array], found: Consensus, road: str) -> Toge
     path = warps.to_path(found.knots, lengths)
     return Together(
         road,
-        (found.knots * (lengths[:, np.newaxis] - 1)).T,
+        warps.in_frames(found.knots, lengths),
         path,
         tuple(same(x.shape[1]) for x in parts),
         None,
@@ -250,7 +250,7 @@ def star_start(parts: Sequence[Float64Array], progress: Progress) -> Start:
     """Return the path of all sequences by the joint alignment of each with a centre."""
     takes = lay_out([parts])
     knots = _star(takes, plan_for(takes).settings, progress)
-    return Start("pairs", (knots * (takes.lengths(0)[:, np.newaxis] - 1)).T)
+    return Start("pairs", warps.in_frames(knots, takes.lengths(0)))
 
 
 def gains_along(parts: Sequence[Float64Array], path: IntArray) -> Float64Array:
@@ -346,7 +346,7 @@ def _by_template(parts: Sequence[Float64Array], ask: Ask, progress: Progress) ->
     found = found.leading(dims_for(ask.dims, gains, len(found.correlations)))
     return Together(
         TEMPLATE,
-        (knots * (lengths[:, np.newaxis] - 1)).T,
+        warps.in_frames(knots, lengths),
         path,
         found.maps,
         found.correlations,

@@ -110,6 +110,11 @@ def positions(knots: Float64Array, u: Float64Array) -> Float64Array:
     return np.interp(u, np.linspace(0.0, 1.0, len(knots)), knots)
 
 
+def in_frames(knots: Float64Array, lengths: IntArray) -> Float64Array:
+    """Return the knots (m, K + 1) of one take in fractional frames, a column a sequence."""
+    return np.asarray((knots * (lengths[:, np.newaxis] - 1)).T)
+
+
 def inverse(knots: Float64Array, shares: Float64Array) -> Float64Array:
     """Return the u at which one warp reaches `shares` (t,); outside its ends 0 and 1."""
     return np.interp(shares, knots, np.linspace(0.0, 1.0, len(knots)))
