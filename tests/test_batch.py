@@ -413,6 +413,15 @@ def workers_of(folder):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_workers_that_are_ended_leave_no_half_document(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    half = tmp_path / f".mmalign-{dead.pid}-abc.tmp"
+    half.touch()
+    slot.Slots(slot.Setup(str(tmp_path), str(tmp_path))).close()
+    assert not half.exists()
+
+
 def test_killed_and_run_again(run, many):
     kept = {}
     for n_results in (0, 60):

@@ -296,10 +296,10 @@ def test_during_writing(large, number, code, what):
 
 @pytest.mark.parametrize(("number", "code", "what"), SIGNALS)
 def test_during_a_batch(folder, number, code, what):
-    """Between two rows, with a worker at work on one that takes long."""
-    np.save("a.npy", np.random.default_rng(0).integers(0, 9, (40, 1)))
-    np.save("long.npy", np.random.default_rng(0).integers(0, 9, (40_000, 1)))
-    Path("m.csv").write_text("id,reference,query\nshort,a.npy,a.npy\nlong,long.npy,long.npy\n")
+    """With one row done, and a worker at work on others that take long."""
+    np.save("a.npy", np.random.default_rng(0).integers(0, 9, (40_000, 1)))
+    rows = [f"{k},a.npy,a.npy" for k in range(4)]
+    Path("m.csv").write_text("\n".join(["id,reference,query", *rows]))
     results = folder / "out" / "results.ndjson"
 
     def begin():
@@ -311,6 +311,26 @@ def test_during_a_batch(folder, number, code, what):
 
     stops(begin, number, code, what, f"written: {results}")
     assert left_overs(folder / "out") == []
+
+
+EARLY = """
+import sys
+from mmalign_cli.commands.main import main
+from mmalign_cli.write import atomic
+def early():
+    raise KeyboardInterrupt
+atomic.signals_held = early
+main()
+"""
+
+
+def test_65_just_before_signals_are_held(wave):
+    """The last moment at which one interrupts: the half file goes all the same."""
+    command = [sys.executable, "-c", EARLY, "features", "a.csv", "-o", "out.csv"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (130, b"")
+    assert done.stderr == b"mmalign: error: interrupted; nothing written\n"
+    assert sorted(os.listdir()) == ["a.csv", "b.csv"]
 
 
 def test_65_after_writing_says_what_is_there(run, wave, monkeypatch):

@@ -19,6 +19,7 @@ from mmalign_cli.batch.memory import Budget
 from mmalign_cli.batch.process import WorkerProcess, cause_of
 from mmalign_cli.errors import ExitCode, MmalignError, OutputError
 from mmalign_cli.runtime import format_size, memory_to_use
+from mmalign_cli.write.atomic import remove_left_overs
 
 _TICK_S = 0.1
 _MOST_DEATHS = 3
@@ -282,8 +283,10 @@ class Slots:
                 slot.watch()
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers; no half document of theirs stays."""
         with self._lock:
             self._is_over.set()
             for slot in self._all:
                 slot.close()
+        if self._setup.folder is not None:
+            remove_left_overs(self._setup.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
 import functools
@@ -21,6 +22,7 @@ _PREFIX, _SUFFIX = ".mmalign-", ".tmp"
 _MANY = 4
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _WORD, _NUMBERS = secrets.token_hex(4), itertools.count()
+_UNFINISHED: set[str] = set()
 _LEFT_OVER = re.compile(r"\.mmalign-(\d{1,9})-(?:([0-9a-f]{8})-)?\w+\.tmp")
 
 
@@ -127,6 +129,7 @@ class Outputs:
                 for _, temporary, _ in left:
                     with suppress(OSError):
                         os.unlink(temporary)
+                _UNFINISHED.difference_update(temporary for _, temporary, _ in self._pending)
 
     def _publish_all(self) -> None:
         """Move every file to its place; if one cannot be, take back those that were new."""
@@ -162,6 +165,7 @@ class Outputs:
             target = self._target(path)
             temporary = os.path.join(os.path.dirname(target), _temporary_name())
             self._pending.append((path, temporary, target))  # before there is one: none is left
+            _UNFINISHED.add(temporary)
             handle = os.open(temporary, _NEW, 0o666)
             with os.fdopen(handle, "wb") as file:
                 yield file
@@ -182,6 +186,15 @@ class Outputs:
         """Make a folder that is missing; it stays, whatever happens."""
         with _told_as_output_error(path):
             os.makedirs(path, exist_ok=True)
+
+
+@atexit.register
+def _remove_unfinished() -> None:
+    """Remove what is left where a signal came just before `Outputs.__exit__` held it back."""
+    for temporary in _UNFINISHED:
+        with suppress(OSError):
+            os.unlink(temporary)
+    _UNFINISHED.clear()
 
 
 def _temporary_name() -> str:
