@@ -12,10 +12,14 @@ memory grows with the takes. `model` compares a new take under a model with DTW 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,6 +30,7 @@ from mmalign_cli.align.dctw import Ask, Found, align_deep
 from mmalign_cli.align.deep_climb import Deep, Stage
 from mmalign_cli.align.deep_correlation import Damping
 from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.learned import Learned
 from mmalign_cli.align.network import Shape
 from mmalign_cli.align.takes import lay_out
 from mmalign_cli.evidence import synth
@@ -34,6 +39,8 @@ from mmalign_cli.evidence.synth import Planted
 from mmalign_cli.model import Stream
 from mmalign_cli.pipeline.dctw import DctwSettings, align_with
 from mmalign_cli.pipeline.takes import Take
+from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.learned import write_learned
 
 Floats = npt.NDArray[np.float64]
 TAKES = (1, 4, 16)
@@ -190,6 +197,8 @@ def model(_: Groups) -> None:
     takes = synth.takes(5, False, np.random.default_rng(0))
     ask = Ask("alternating", starts=1, dims=2, iterations=2)
     learned = align_deep([take.sequences for take in takes], ask).learned()
+    with TemporaryDirectory() as folder:
+        _commands(Path(folder), learned, takes[0].sequences)
     for times in (1, 5, 20):
         x, y = (np.tile(part, (times, 1)) for part in takes[0].sequences)
         both: list[list[float]] = [[], []]
@@ -202,7 +211,30 @@ def model(_: Groups) -> None:
             both[0].append(middle - began)
             both[1].append(time.perf_counter() - middle)
         ratio = np.median(both[0]) / np.median(both[1])
-        print(f"new take of {len(x)} frames: {ratio:.2f} times DTW of its projections", flush=True)
+        print(f"functions, {len(x)} frames: {ratio:.2f} times DTW of its projections", flush=True)
+
+
+def _commands(folder: Path, learned: Learned, frames: Sequence[Floats]) -> None:
+    """Time ``mmalign dctw --model`` beside ``mmalign dtw`` on files of the projections."""
+    with Outputs(force=True) as outputs:
+        write_learned(outputs, str(folder / "m.npz"), learned, {"method": "dctw"})
+    for name, values in zip("xypq", (*frames, *learned.latents(frames)), strict=True):
+        np.save(folder / f"{name}.npy", values)
+    (folder / "one.csv").write_text("id,x,y\none,x.npy,y.npy\n")
+    told = "dctw --takes one.csv --model m.npz -o out", "dtw p.npy q.npy -o out.json"
+    for confidence in ("", " --confidence none"):
+        seconds: list[list[float]] = [[], []]
+        for turn in range(13):
+            for own, words in zip(seconds, told, strict=True):
+                line = f"-m mmalign_cli {words} --rate 100 --force -q{confidence}"
+                began = time.perf_counter()
+                subprocess.run(
+                    [sys.executable, *line.split()], cwd=folder, check=True, capture_output=True
+                )
+                if turn:  # the first one compiles
+                    own.append(time.perf_counter() - began)
+        ratio = np.median(seconds[0]) / np.median(seconds[1])
+        print(f"mmalign dctw --model{confidence}: {ratio:.2f} times mmalign dtw", flush=True)
 
 
 ROADS: dict[str, Callable[[Groups], None]] = {

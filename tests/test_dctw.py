@@ -158,6 +158,17 @@ def test_a_context_and_more_layers():
     assert view.network.shape.widths == (12, 12, 8, 2)
 
 
+@pytest.mark.parametrize(("context", "width"), [(1, 8 * 3 + 2 + 12), (3, 3 * 36)])
+def test_networks_see_neighbours_as_they_are_or_what_is_computed_of_noisy_sensors(context, width):
+    rng = np.random.default_rng(5)
+    sensors = rng.normal(size=(80, 36)), rng.normal(size=(80, 6))
+    ask = Ask("alternating", starts=1, dims=2, context=context, iterations=1)
+    found = align_deep([sensors], ask)
+    assert found.maps[0].view.network.shape.widths[0] == width
+    assert (found.maps[0].view.view is None) == (context > 1)
+    assert found.maps[0](sensors[0]).shape[0] == 80
+
+
 def test_every_other_start_begins_from_what_is_given():
     from mmalign_cli.align.deep_climb import Deep
     from mmalign_cli.align.network import Shape

@@ -280,6 +280,19 @@ def test_no_container(run, folder, name, content, pattern):
     refused(run, folder, ["info", name], 3, f"{path}: {pattern}")
 
 
+def test_a_later_picture_that_promises_any_size(run, folder):
+    """As a damaged file does: the decoder's threads would make room for 150 million pixels."""
+    pictures = gray_pictures(60)
+    whole = write(folder / "x.webm", pictures=pictures, times=np.arange(60) / 25, video="vp8")
+    size = (pictures.shape[2]).to_bytes(2, "little") + (pictures.shape[1]).to_bytes(2, "little")
+    begins = b"\x9d\x01\x2a" + size  # of a picture that needs no other
+    first, *others = whole.read_bytes().split(begins)
+    assert others[1:], "only the first picture needs no other"
+    huge = b"\x9d\x01\x2a" + 2 * (12336).to_bytes(2, "little")
+    whole.write_bytes(first + begins + others[0] + huge + begins.join(others[1:]))
+    refused(run, folder, ["info", "x.webm,features=motion"], 3, r"x\.webm: damaged after .*")
+
+
 def test_lacks_what_is_asked_for(run, folder):
     write(folder / "silent.mkv", pictures=gray_pictures(10), times=np.arange(10) / 25)
     write(folder / "blind.mka", [(noise(0.5), 0)])

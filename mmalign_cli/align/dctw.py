@@ -62,7 +62,8 @@ class Ask:
     decay : float
         Weight decay, in units of the usual one.
     context : int
-        Frames that a network sees at once, odd.
+        Frames that a network sees at once, odd. Of more than one it sees the frames as they are,
+        where linear maps, and networks of one frame, may be given a view of noisy sensors.
     init : str
         One of `mmalign_cli.align.choices.INITS`: where some of the starts begin.
     starts : int or None
@@ -192,6 +193,8 @@ def align_deep(
         )
         takes = lay_out(_seen(parts, plain.views))
         first = _of_linear(takes, plain)
+        if ask.context > 1 and plain.views is not None:  # neighbours are seen as they are
+            takes, plain = lay_out(parts), replace(plain, views=None)
         may_be_linear = ask.algorithm == "joint" and labels is None
         enough = first.held_out if may_be_linear else None
         best = _by_networks(takes, plain, _classes(labels), ask, enough, progress)

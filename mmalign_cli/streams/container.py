@@ -22,7 +22,8 @@ TrackKind: TypeAlias = Literal["audio", "video"]
 
 # A list of streams by another name (a playlist, say) must not make us open other files.
 _DEMUXERS = "mov,matroska,webm,avi,mpeg,mpegts,aac"
-_MOST_PIXELS = 1 << 26  # of a picture: a header may promise any size
+_LIMITS = {"max_pixels": str(1 << 25)}
+"""Pixels of a picture, as many as 8K has: a header, or any picture after it, may promise more."""
 _TELL_THEIR_LENGTH = ("mov", "matroska", "avi")
 _CLOCKS_OF_THEIR_OWN = ("mpeg", "mpegts")
 _SHORT_S = Fraction(1, 2)  # what a file may lack of the length that its header states
@@ -81,6 +82,7 @@ class Media:
             raise InputError(self.source.path, f"its {called} have a code that is not known here")
         track.thread_type = "AUTO"
         track.codec_context.thread_count = runtime.threads()
+        track.codec_context.options = _LIMITS  # what `av.open` was told, threads do not know
         return track
 
     def _other(self, kind: TrackKind) -> str | None:
@@ -165,7 +167,7 @@ def open_media(source: Source, options: Options) -> Iterator[Media]:
     # Through Python a message of a decoder's own thread would wait for us, and we for the thread.
     av.logging.set_level(None)
     av.logging.set_libav_level(av.logging.PANIC)
-    limits = {"format_whitelist": _DEMUXERS, "max_pixels": str(_MOST_PIXELS)}
+    limits = {"format_whitelist": _DEMUXERS, **_LIMITS}
     try:
         with (
             source.open() as file,
