@@ -351,8 +351,32 @@ def test_sync_of_a_clip_and_a_recording(run, folder):
     power = np.sum(samples[RATE // 2 :][1000 : 3 * RATE].astype(float) ** 2)
     assert there[0] > 0.95 * power
     assert run("sync", "rec.wav", "clip.mov", "--check").code == 1
-    refused(run, folder, ["sync", "rec.wav", "clip.mov", "-o", "new.wav"], 3,
-            "clip.mov: is a container: .*", "ffmpeg -i clip.mov -vn clip.wav")  # fmt: skip
+
+
+def test_sync_writes_a_clip_as_a_clip(run, folder):
+    samples = noise(4.0)
+    write(folder / "clip.mov", [(samples, 0.5)], gray_pictures(100), np.arange(100) / 25)
+    soundfile.write("rec.wav", np.concatenate([noise(0.5, seed=1), samples]), RATE)
+    before = read("clip.mov,features=gray")
+    done = run("sync", "rec.wav", "clip.mov", "-o", "same.mp4")
+    assert done.code == 0, done.stderr
+    assert run("sync", "rec.wav", "same.mp4", "--check", "--tolerance", "1ms").code == 0
+    soundfile.write("late.wav", np.concatenate([noise(1.0, seed=1), samples]), RATE)
+    for name in ("fixed.mp4", "fixed.wav"):
+        done = run("sync", "late.wav", "clip.mov", "-o", name)
+        assert done.code == 0, done.stderr
+        assert run("sync", "late.wav", name, "--check", "--tolerance", "1ms").code == 0
+    after = read("fixed.mp4,features=gray")
+    np.testing.assert_allclose(after.times, before.times + 0.5, atol=1.1e-3)
+    assert np.array_equal(after.values, before.values)
+    assert soundfile.info("fixed.wav").frames == 5 * RATE
+    for option in ("--pad", "--trim"):
+        refused(run, folder, ["sync", "late.wav", "clip.mov", "-o", "new.mp4", option], 2,
+                f"{option}: is for sound files, not for new.mp4")  # fmt: skip
+    refused(run, folder, ["sync", "late.wav", "clip.mov", "-o", "new.csv"], 2,
+            "new.csv: names no container .*", ".mp4")  # fmt: skip
+    refused(run, folder, ["sync", "late.wav", "rec.wav", "-o", "new.mp4"], 2,
+            "new.mp4: names no kind of sound file .*", ".wav")  # fmt: skip
 
 
 @pytest.mark.skipif(not accuracy.DATA.is_dir(), reason="the recordings are not at hand")

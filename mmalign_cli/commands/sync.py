@@ -27,6 +27,7 @@ EXAMPLES = """\b
 Examples:
   mmalign sync camera.wav recorder.wav -o recorder_fixed.wav
   mmalign sync camera.wav recorder.wav --check --tolerance 20ms
+  mmalign sync recorder.wav camera.mp4 -o camera_fixed.mp4
   mmalign sync camera.wav clip.wav -o clip_fixed.wav --video clip.mp4
   mmalign sync talk.wav frames.npz,rate=25 --alignment sync.json
 """
@@ -57,14 +58,26 @@ class _Wanted:
     def check(self, specs: list[StreamSpec], force: bool) -> None:
         """Refuse what cannot be written, before any work."""
         from mmalign_cli.write.atomic import check_outputs
-        from mmalign_cli.write.sound import sound_ending
 
         if self.fixed is not None:
-            sound_ending(self.fixed)
-            if specs[1].path == "-":
-                raise UsageError("-o", "the recording is read twice: write it to a file first")
+            self._check_fixed(self.fixed, specs[1].path)
         outputs = [name for name in (self.fixed, self.document) if name is not None]
         check_outputs(outputs, [spec.path for spec in specs], force)
+
+    def _check_fixed(self, fixed: str, recording: str) -> None:
+        from mmalign_cli.streams.registry import is_container
+        from mmalign_cli.write.media import require_container
+        from mmalign_cli.write.sound import is_sound_ending, sound_ending
+
+        if recording == "-":
+            raise UsageError("-o", "the recording is read twice: write it to a file first")
+        if not is_container(recording) or is_sound_ending(fixed):
+            sound_ending(fixed)
+            return
+        require_container(fixed)
+        for option, is_given in (("--pad", self.pad), ("--trim", self.trim)):
+            if is_given:
+                raise UsageError(option, f"is for sound files, not for {fixed}")
 
 
 @click.command(
@@ -74,7 +87,12 @@ class _Wanted:
 )
 @click.argument("reference")
 @click.argument("recording")
-@click.option("-o", "--output", metavar="FIXED", help="RECORDING on REFERENCE's clock: a sound.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FIXED",
+    help="RECORDING on REFERENCE's clock: a sound; a video of one.",
+)
 @click.option("--pad", is_flag=True, help="FIXED: silence up to REFERENCE's end, nothing cut off.")
 @click.option("--trim", is_flag=True, help="FIXED: cut at REFERENCE's end, no silence after it.")
 @click.option(
@@ -118,8 +136,6 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
     if check and (wanted.fixed or wanted.document):
         raise UsageError("--check", "writes nothing", "leave out -o and --alignment")
     wanted.check(specs, run.force)
-    if wanted.fixed is not None:
-        _refuse_container(specs[1])
 
     from mmalign_cli.evidence.relation import doubt_of_sync
     from mmalign_cli.pipeline.sync import greatest_error, require_related, sync_streams
@@ -143,21 +159,6 @@ def sync(reference: str, recording: str, **parameters: Any) -> int:
     _say(found, specs, wanted)
     in_sync = not check or greatest_error(found) <= tolerance
     return ExitCode.OK if in_sync else ExitCode.FAULT
-
-
-def _refuse_container(recording: StreamSpec) -> None:
-    """Refuse to write the sound of a container anew, and say how to get at it."""
-    import os
-    import shlex
-
-    from mmalign_cli.errors import InputError
-    from mmalign_cli.streams.registry import is_container
-
-    if is_container(recording.path):
-        sound = os.path.splitext(recording.path)[0] + ".wav"
-        command = shlex.join(["ffmpeg", "-i", recording.path, "-vn", sound])
-        what = "is a container: -o writes a sound file anew"
-        raise InputError(recording.path, what, f"{command}, then sync that, with --video")
 
 
 def _write(found: Alignment, specs: list[StreamSpec], wanted: _Wanted, run: Run) -> None:

@@ -30,7 +30,8 @@ from mmalign_cli.streams.registry import is_container
 from mmalign_cli.streams.sound import open_sound
 from mmalign_cli.streams.spec import STDIN, StreamSpec, unique_names
 from mmalign_cli.write.atomic import Outputs
-from mmalign_cli.write.sound import write_resynced
+from mmalign_cli.write.media import write_retimed
+from mmalign_cli.write.sound import is_sound_ending, write_resynced
 
 JUMP_S = 1e-4
 """How long a jump takes on the clock that hardly moves: a map must increase."""
@@ -262,7 +263,10 @@ def write_fixed(
     trim: bool,
     progress: runtime.Progress,
 ) -> tuple[str, ...]:
-    """Write the recording on the reference's clock, as long as the reference; return warnings.
+    """Write the recording on the reference's clock; return warnings.
+
+    A sound is as long as the reference. Of a container that stays one the pictures are shown at
+    their new times, all of them.
 
     Parameters
     ----------
@@ -273,7 +277,7 @@ def write_fixed(
     specs : sequence of two StreamSpec
         Reference and recording.
     output : str
-        A sound file.
+        A sound file, or a container of a container.
     pad, trim : bool
         One alone: only add silence, or only cut off, at the end. Neither or both: the length is
         the reference's, in samples at the recording's rate.
@@ -286,6 +290,11 @@ def write_fixed(
         If the recording is no sound.
     """
     recording, time_map = specs[1], alignment.time_maps[0]
+    if is_container(recording.path) and not is_sound_ending(output):
+        return write_retimed(
+            recording.path, output, time_map, keep_pitch=True, force=outputs.force,
+            progress=progress,
+        ).warnings  # fmt: skip
     if alignment.streams[1].kind != "audio":
         what = "is no sound: -o writes sounds"
         raise InputError(recording.path, what, "write --alignment, and use mmalign apply")
