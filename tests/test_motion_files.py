@@ -246,6 +246,8 @@ def test_amc_positions_of_two_bones_worked_out_by_hand():
 def test_amc_positions_need_the_skeleton():
     write("walk.amc", AMC)
     refused("walk.amc,rate=1,key=positions", "positions need the ASF skeleton")
+    write("walk.asf", ASF)
+    refused("walk.asf", "is a skeleton, and holds no motion")
     write("walk.asf", ASF.replace("dof rx ry rz", "dof rx"))
     refused("walk.amc,rate=1", "bone 'lower' has 3 values, not so in walk.asf")
     write("walk.asf", ASF.replace("upper lower", "upper upper"))

@@ -181,6 +181,8 @@ _HINTS = {
     "version 1 of Feather": "write it as version 2, the default of today's programs",
     "a pickle": "pickles are never loaded; save the array with numpy.save",
 }
+_PARTS = {"asf": ("is a skeleton, and holds no motion", "give its .amc, with this beside it")}
+"""By ending, files that are read with another."""
 _TEXT_FORMATS = ("csv", "tsv", "table")
 
 
@@ -290,8 +292,9 @@ def _text_format(source: Source, by_name: str | None) -> str:
     is_text = looks_like_text(source.head)
     if by_name is None:
         kind = "text" if is_text else "unknown"
-        hint = f"formats: {supported()}; or say format="
-        raise InputError(source.path, f"unknown kind of file (content is {kind})", hint)
+        what = f"unknown kind of file (content is {kind})"
+        otherwise = what, f"formats: {supported()}; or say format="
+        raise InputError(source.path, *_PARTS.get(_extension(source.path), otherwise))
     if by_name == "mp3" and not is_text:
         return by_name
     if by_name == "mat" and not is_text:
