@@ -20,6 +20,7 @@ from mutations import Mutation, Rng, mutate, mutate_arrays, mutate_json, mutate_
 from mmalign_cli.commands.main import _run
 from mmalign_cli.errors import UsageError
 from mmalign_cli.streams.spec import KEYS, parse_spec, unique_names
+from mmalign_cli.write.seal import FIELD
 
 _EXPECTED = (0, 2, 3, 4, 5)
 _CARRIED = ("x.srt", "x.csv", "x.csv --rate 10", "x.npy --rate 10", "x.txt", "x.wav")
@@ -140,12 +141,27 @@ def _inputs(folder: Path) -> None:
     _mmalign(folder, "ctw", "--takes", "takes.csv", "-o", "takes", "--save-model", "model.npz")
 
 
+def _unsealed(document: bytes) -> bytes:
+    """Return a document without its checksum: a damaged one is then read to its end."""
+    return json.dumps({k: v for k, v in json.loads(document).items() if k != FIELD}).encode()
+
+
+def _unsealed_model(model: bytes) -> bytes:
+    with np.load(io.BytesIO(model)) as archive:
+        arrays = dict(archive)
+    arrays["meta"] = np.array(_unsealed(str(arrays["meta"]).encode()).decode())
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
 def _documents(command: Callable[[Path, Path, int], list[str]]) -> Callable[[Path], Loading]:
     def make(folder: Path) -> Loading:
         _inputs(folder)
         os.chdir(folder)  # where documents find their streams
         names = ("dtw.json", "ctw.json", "gtw.json", "top.json")
-        wholes = [(f"damaged_{name}", (folder / name).read_bytes()) for name in names]
+        sealed = [(f"damaged_{name}", (folder / name).read_bytes()) for name in names]
+        wholes = [*sealed[:1], *((name, _unsealed(document)) for name, document in sealed)]
         return Loading(wholes, mutate_json, lambda path, k: command(folder, path, k), folder)
 
     return make
@@ -164,7 +180,8 @@ def _models(folder: Path) -> Loading:
     _inputs(folder)
     os.chdir(folder)
     command = ["ctw", "--takes", "takes.csv", "-o", "again", "--force", "--model"]
-    wholes = [("damaged.npz", (folder / "model.npz").read_bytes())]
+    model = (folder / "model.npz").read_bytes()
+    wholes = [("damaged.npz", model), ("damaged.npz", _unsealed_model(model))]
     return Loading(wholes, mutate_arrays, lambda path, k: [*command, str(path)], folder)
 
 
