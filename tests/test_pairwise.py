@@ -408,6 +408,11 @@ def test_a_plan_is_said_and_nothing_written(run, many):
             "not symmetric",
         ),
         (["in/s0.csv", "in/s1.csv", "--condensed"], 2, "without --pairwise"),
+        (
+            ["--pairwise", "in/list.txt", "-o", "m.npy", "--confidence", "none"],
+            2,
+            "--confidence: means nothing with --pairwise",
+        ),
         (["in/s0.csv"], 2, "QUERY"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

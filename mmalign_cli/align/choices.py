@@ -69,3 +69,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 SYNC_MODELS = ("offset", "drift", "piecewise", "warp")
 """What ``mmalign sync`` can find between two clocks."""
+
+MOST_CONTEXT = 99
+"""Frames that a network may see at once."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mmalign_cli.align.choices import MOST_CONTEXT
 from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.dtw import Warp, dtw
-from mmalign_cli.align.network import MOST_CONTEXT, Network, Perception, Shape
+from mmalign_cli.align.network import Network, Perception, Shape
 from mmalign_cli.align.sensors import View
 from mmalign_cli.errors import InputError
 from mmalign_cli.model import Alignment, Array, Float64Array, FloatArray, IntArray

@@ -16,8 +16,6 @@ from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.sensors import View
 from mmalign_cli.model import Float64Array, FloatArray
 
-MOST_CONTEXT = 999
-"""Frames that a network may see at once."""
 FRAMES_AT_ONCE = 1024
 """Whose activations stay in the cache."""
 KEPT_BYTES = 32 * 2**20

@@ -15,6 +15,7 @@ from mmalign_cli.align.choices import (
     DCTW_COUPLING,
     DEFAULT_ALGORITHM,
     INITS,
+    MOST_CONTEXT,
 )
 from mmalign_cli.commands import takes
 from mmalign_cli.commands.ctw import dims_option, from_zero
@@ -47,7 +48,7 @@ Examples:
   mmalign dctw --takes takes.csv -o aligned --hidden 64,32 --context 5
 """
 
-_MOST_UNITS, _MOST_CONTEXT = 4096, 99
+_MOST_UNITS = 4096
 OPTIONS_OF: Mapping[str, str] = {
     "coupling": "alternating",
     "tol": "alternating",
@@ -107,7 +108,7 @@ def _odd(context: click.Context, parameter: click.Parameter, frames: int) -> int
 )
 @click.option(
     "--context",
-    type=click.IntRange(1, _MOST_CONTEXT),
+    type=click.IntRange(1, MOST_CONTEXT),
     metavar="N",
     default=1,
     callback=_odd,

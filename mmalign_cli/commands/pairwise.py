@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from mmalign_cli.commands.options import Run, Targets, take_defaults
 from mmalign_cli.errors import UsageError
@@ -58,6 +59,9 @@ def take_pairwise(
             raise UsageError(argument, "no stream beside --pairwise LIST", "add it to the list")
     if shape["condensed"] and shape["nearest"]:
         raise UsageError("--condensed", "means nothing with --nearest")
+    context = click.get_current_context()
+    if context.get_parameter_source("confidence") is not ParameterSource.DEFAULT:
+        raise UsageError("--confidence", "means nothing with --pairwise")
     return listing, shape
 
 
