@@ -364,7 +364,7 @@ def xdf() -> bytes:
 
 def _xdf(folder: Path, ending: str) -> list[Path]:
     path = folder / f"seed.{ending}"
-    path.write_bytes(gzip.compress(xdf()) if ending == "xdfz" else xdf())
+    path.write_bytes(gzip.compress(xdf(), mtime=0) if ending == "xdfz" else xdf())
     return [path]
 
 

@@ -282,7 +282,7 @@ class TimeMap:
     Raises
     ------
     InvalidValueError
-        If a knot is not finite or does not increase in both columns.
+        If a knot is no number of seconds, or does not increase in both columns.
     """
 
     stream: str
@@ -293,7 +293,11 @@ class TimeMap:
         knots = _frozen(self.knots, np.float64)
         _require(knots.ndim == 2 and knots.shape[1] == 2 and len(knots) > 0, "knots are (n, 2)")
         _require(np.isfinite(knots).all(), "knots are finite")
-        _require((np.diff(knots, axis=0) > 0).all(), "knots increase in both columns")
+        steps = np.diff(knots, axis=0)
+        _require((steps > 0).all(), "knots increase in both columns")
+        with np.errstate(over="ignore"):
+            slopes = np.column_stack([steps[:, 1] / steps[:, 0], steps[:, 0] / steps[:, 1]])
+        _require(np.isfinite(slopes).all(), "speeds are finite")
         object.__setattr__(self, "knots", knots)
 
     def __call__(self, times_s: npt.ArrayLike) -> Float64Array:

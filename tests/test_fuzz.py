@@ -69,10 +69,11 @@ def inputs(tmp_path_factory):
 def test_damaged_documents_models_and_arguments(folder, inputs, monkeypatch, what):
     monkeypatch.setattr(loaders, "_inputs", lambda folder: None)
     trial = loaders.loading(what, inputs)
+    for k, (name, whole) in enumerate(getattr(trial, "wholes", ())[:2]):
+        (inputs / name).write_bytes(whole)
+        assert loaders.ending([str(a) for a in trial.command(inputs / name, k)]) == "code_0"
     told = [trial(k) for k in range(TRIALS[what])]
     assert not [t for t in told if t.startswith("FAULT")]
-    # A model that was changed anywhere is not what was written: one answer to all.
-    assert len(set(told)) > 1 or what in ("plot", "model")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -112,9 +113,19 @@ def test_packed_formats_are_the_formats_within(folder):
     ("name", "data", "code", "message"),
     [
         ("x.mxl", b"PK\x03\x04" + bytes(50), 3, "damaged mxl archive: .*"),
-        ("x.xdfz", gzip.compress(b"XDF:" + bytes(3000))[:-20], 3, "damaged gzip: it ends .*"),
-        ("x.xdfz", gzip.compress(bytes(3 << 20)), 4, "unpacks to more than the limit of .*"),
-        ("x.csv", gzip.compress(b"a,b"), 3, "content is gzip, name says CSV, .*"),
+        (
+            "x.xdfz",
+            gzip.compress(b"XDF:" + bytes(3000), mtime=0)[:-20],
+            3,
+            "damaged gzip: it ends .*",
+        ),
+        (
+            "x.xdfz",
+            gzip.compress(bytes(3 << 20), mtime=0),
+            4,
+            "unpacks to more than the limit of .*",
+        ),
+        ("x.csv", gzip.compress(b"a,b", mtime=0), 3, "content is gzip, name says CSV, .*"),
     ],
 )
 def test_packed_formats_refused(run, folder, name, data, code, message):
@@ -175,6 +186,13 @@ def test_times_and_rates_beyond_reason(run, folder):
     (folder / "x.srt").write_text(seeds.SRT)
     arguments = ["apply", "--map", "m.csv", "x.srt", "-o", "y.srt"]
     refused(run, folder, arguments, 3, "x.srt: its time 0.5 s becomes 5e.307 s", "a knot of")
+    (folder / "i.csv").write_text("a,b\n0,0\n1e-10,1e308\n")
+    arguments = ["apply", "--map", "i.csv", "x.srt", "-o", "y.srt"]
+    refused(run, folder, arguments, 3, "i.csv: is not a time map: speeds are finite")
+    soundfile.write("x.wav", np.zeros(8000), 8000)
+    (folder / "w.csv").write_text("a,b\n0,0\n0.9,0.9\n1e300,2\n")
+    for more in ([], ["--resample"]):
+        assert run("apply", "--map", "w.csv", "x.wav", "-o", "y.wav", "--force", *more).code == 0
     (folder / "x.csv").write_text("time,x\n0,1\n1,2\n")
     arguments = ["apply", "--map", "m.csv", "x.csv", "-o", "y.csv", "--rate", "10"]
     refused(run, folder, arguments, 4, ".* frames: needs .* of memory, .*", "--write-map")

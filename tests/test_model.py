@@ -133,7 +133,15 @@ def test_outside_the_knots_the_clocks_run_alike():
 
 
 @pytest.mark.parametrize(
-    "knots", [[[0, 0], [1, 0]], [[0, 0], [0, 1]], [[0, np.nan]], np.zeros((0, 2))]
+    "knots",
+    [
+        [[0, 0], [1, 0]],
+        [[0, 0], [0, 1]],
+        [[0, np.nan]],
+        np.zeros((0, 2)),
+        [[0, 0], [1e-300, 1e10]],
+        [[0, 0], [1e10, 1e-300]],
+    ],
 )
 def test_map_checks_its_knots(knots):
     with pytest.raises(InvalidValueError):

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from mmalign_cli.errors import InputError
-from mmalign_cli.model import TimeMap
+from mmalign_cli.model import InvalidValueError, TimeMap
 from mmalign_cli.streams.source import open_source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
 
@@ -39,7 +39,10 @@ def read_knots(path: str) -> TimeMap:
             knots.append(_knot(path, rows.line_num, row, knots))
     if names is None or not knots:
         raise InputError(path, "holds no knots", "a header and two columns of seconds")
-    return TimeMap(names[0], names[1], np.array(knots))
+    try:
+        return TimeMap(names[0], names[1], np.array(knots))
+    except InvalidValueError as error:
+        raise InputError(path, f"is not a time map: {error}") from None
 
 
 def _names(path: str, row: list[str]) -> list[str]:
