@@ -18,7 +18,6 @@ _REACH = 40  # samples on either side; with this window errors are below -90 dB 
 _BETA = 10.0  # of Kaiser's window
 _PHASES = 1024
 _WHOLE = 1e-6  # of a sample: so near to one, it is that sample
-_FARTHEST = 1e15  # samples
 _WIDEST = 4.0
 _NO_FOLD = 1.01  # faster than this, the top of the band would fold back
 
@@ -84,13 +83,6 @@ def _table() -> Float64Array:
     return table
 
 
-def _positions(sound: Sound, backward: TimeMap, seconds: Float64Array) -> Float64Array:
-    """Return where in the recording seconds of the output lie, in samples that can be counted."""
-    with np.errstate(over="ignore"):  # where a map of years in a moment goes
-        positions = backward(seconds) * sound.rate
-    return np.asarray(np.clip(positions, -_FARTHEST, _FARTHEST))
-
-
 def _resampled(
     sound: Sound, backward: TimeMap, start_s: float, begin: int, end: int
 ) -> Iterator[Float64Array]:
@@ -99,7 +91,7 @@ def _resampled(
 
     for first in range(begin, end, _BLOCK):
         last = min(first + _BLOCK, end)
-        positions = _positions(sound, backward, start_s + np.arange(first, last + 1) / sound.rate)
+        positions = backward(start_s + np.arange(first, last + 1) / sound.rate) * sound.rate
         scales = np.clip(np.diff(positions), 1, _WIDEST)
         positions = positions[:-1]
         widest = float(scales.max())
@@ -128,8 +120,7 @@ def _stretched(
     tail = np.zeros((sound.n_channels, half))
     for first in range(begin - half, end, n_frames * half):
         middles = first + half * (1 + np.arange(n_frames))
-        at = _positions(sound, backward, start_s + middles / sound.rate)
-        wanted = np.rint(at).astype(np.int64)
+        wanted = np.rint(backward(start_s + middles / sound.rate) * sound.rate).astype(np.int64)
         low = min(wanted[0], before if before >= 0 else wanted[0]) - 2 * half - reach
         high = max(wanted[-1], before + half) + 4 * half + reach
         samples = sound.read(low, high)
