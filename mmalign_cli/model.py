@@ -211,9 +211,19 @@ class Stream:
         )
 
 
+_MOST_FRAMES, _SHORTEST_S = 1 << 53, 1e-12
+"""Frames that can be counted, and the time between two of them."""
+
+
 @dataclass(frozen=True)
 class StreamInfo:
-    """A stream without its values: what a document holds of it."""
+    """A stream without its values: what a document holds of it.
+
+    Raises
+    ------
+    InvalidValueError
+        If so many frames do not fit between its start and its end.
+    """
 
     name: str
     source: str
@@ -226,6 +236,11 @@ class StreamInfo:
     kind: Kind = "array"
     features: str = "raw"
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(0 < self.frames < _MOST_FRAMES, "no stream has so many frames")
+        length_s = self.end_s - self.start_s
+        _require(self.frames == 1 or length_s > _SHORTEST_S * (self.frames - 1), "frames lie apart")
 
 
 @dataclass(frozen=True, eq=False)

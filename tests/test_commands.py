@@ -405,6 +405,9 @@ def test_evaluate_max_error(run, pair):
         (lambda d: d["streams"][1].update(frames="many"), "streams.frames is not valid"),
         (lambda d: d["path"]["frames"].insert(0, [5, 5]), "contradicts itself"),
         (lambda d: d["time_maps"][0]["knots"].reverse(), "contradicts itself"),
+        (lambda d: d["time_maps"][0]["knots"].append([1e308, 1e308]), "knots is not valid"),
+        (lambda d: d["streams"][0].update(end=d["streams"][0]["start"]), "frames lie apart"),
+        (lambda d: d["streams"][0].update(frames=10**60), "no stream has so many frames"),
         (lambda d: d["cost"].update(total=None), "cost.total is not valid"),
     ],
 )

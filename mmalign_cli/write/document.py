@@ -32,6 +32,7 @@ FORMAT = "mmalign.alignment"
 VERSION = 1
 _ROWS_A_PIECE = 4096
 _MAX_BYTES = 2 * 1024**3
+_FARTHEST_S = 1e20  # further than nanoseconds since 1970
 
 T = TypeVar("T")
 
@@ -324,12 +325,12 @@ def _stream_info(value: Mapping[str, Any]) -> StreamInfo:
 
 
 def _path(value: Mapping[str, Any]) -> WarpingPath:
-    return WarpingPath(_get(value, "frames", _frames), _get(value, "times", _matrix))
+    return WarpingPath(_get(value, "frames", _frames), _get(value, "times", _seconds))
 
 
 def _map(value: Mapping[str, Any]) -> TimeMap:
     return TimeMap(
-        _get(value, "stream", _string), _get(value, "to", _string), _get(value, "knots", _matrix)
+        _get(value, "stream", _string), _get(value, "to", _string), _get(value, "knots", _seconds)
     )
 
 
@@ -381,6 +382,13 @@ def _list(value: Any) -> list[Any]:
 def _matrix(value: Any) -> Array:
     array = np.array(_list(value), dtype=np.float64)
     if array.ndim != 2 or not np.isfinite(array).all():
+        raise ValueError
+    return array
+
+
+def _seconds(value: Any) -> Array:
+    array = _matrix(value)
+    if (np.abs(array) > _FARTHEST_S).any():
         raise ValueError
     return array
 

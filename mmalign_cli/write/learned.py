@@ -72,7 +72,8 @@ def _agrees(learned: Learned) -> bool:
     if rho.dtype.kind != "f" or rho.ndim != 1 or not (np.abs(rho) < 1 + _SLACK).all():
         return False
     try:
-        found = [one(np.eye(2, one.n_dims)) for one in learned.maps]
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no number is seen below
+            found = [one(np.eye(2, one.n_dims)) for one in learned.maps]
     except (ValueError, TypeError, IndexError):
         return False
     shape = (2, *np.shape(learned.correlations))
