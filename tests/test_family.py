@@ -593,3 +593,19 @@ def test_the_common_time_line_is_a_tenth_longer_than_the_longest():
     np.testing.assert_array_equal(rounded(np.array([0.4, 0.5, 1.5, 2.49])), [0, 1, 2, 2])
     path = np.array([[0.0, 0.0], [2.0, 1.0], [2.0, 5.0]])
     np.testing.assert_allclose(at_even_steps(path, 5), [[0, 0], [1, 0.5], [2, 1], [2, 3], [2, 5]])
+
+
+def test_smoothness_weighs_the_squared_speed_beyond_the_straight_one_s():
+    r = np.random.default_rng(3)
+    values = [r.normal(size=(n, 2)).cumsum(axis=0) for n in (30, 45)]
+    basis = bases.parse("pow:4").columns(300, CLOSED_ENDS)
+    weights = r.dirichlet(np.ones(4), size=2)
+    plain, smooth = (Problem(values, basis, 1, np.zeros(2), s) for s in (0.0, 0.8))
+    speed = np.gradient(basis @ weights.T, 1 / 299, axis=0)
+    rough = smooth.pose(weights).objective - plain.pose(weights).objective
+    assert rough == pytest.approx(0.8 * ((speed**2).mean() - 1))
+    moved = weights[::-1]
+    apart = (basis @ (moved - weights).T) * [29, 44]
+    mean = np.linalg.norm(apart, axis=1).mean()
+    assert plain.moved_at_most(weights, moved, mean * 1.001)
+    assert not plain.moved_at_most(weights, moved, mean * 0.999)
