@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mmalign_cli.align.dtw import dtw, local_costs, smallest_radius
+from mmalign_cli.align.dtw import distance, dtw, local_costs, smallest_radius
 from mmalign_cli.align.metrics import METRICS, comparable, metric_named
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.rows import is_feasible
@@ -367,3 +367,14 @@ def test_a_metric_that_is_none():
     with pytest.raises(UsageError) as caught:
         metric_named("zzz")
     assert caught.value.hint.startswith("metrics: ")
+
+
+@pytest.mark.parametrize("step", ["symmetric1", "asymmetric"])
+def test_the_cost_alone_is_that_of_the_path(step):
+    r = np.random.default_rng(8)
+    x, y = r.normal(size=(70, 2)), r.normal(size=(80, 2))
+    whole, dear = (dtw(x, y, step=step, penalty=p).cost for p in (0.0, 0.7))
+    assert distance(x, y, step=step) == pytest.approx(whole.total, rel=1e-5)
+    assert distance(x, y, step=step, penalty=0.7) == pytest.approx(
+        dear.total + dear.penalty, rel=1e-5
+    )

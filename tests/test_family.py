@@ -609,3 +609,21 @@ def test_smoothness_weighs_the_squared_speed_beyond_the_straight_one_s():
     mean = np.linalg.norm(apart, axis=1).mean()
     assert plain.moved_at_most(weights, moved, mean * 1.001)
     assert not plain.moved_at_most(weights, moved, mean * 0.999)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_stiff_models_are_minimised_too(scale):
+    r = np.random.default_rng(7)
+    root = r.normal(size=(4, 4))
+    stiffness = 40 * root.T @ root
+    moves = [r.normal(size=(50, 4)) for _ in range(3)]
+    model = Model(moves, r.normal(size=(3, 4)) * 20, scale, stiffness)
+    weights = r.dirichlet(np.ones(4), size=3)
+    side = np.hstack(moves)
+    hessian = scale * (3 * np.kron(np.eye(3), np.ones((4, 4))) - 1) * (side.T @ side)
+    hessian += np.kron(np.eye(3), stiffness)
+    found = minimiser(model, weights)
+    pull = (hessian @ (found - weights).ravel() + model.gradients.ravel()).reshape(3, 4)
+    least = pull.min(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert ((pull - least) * found).max() < 1e-6 * np.abs(pull).max()

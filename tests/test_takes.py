@@ -396,3 +396,23 @@ def test_half_the_squared_distance_of_latents_is_a_log_likelihood():
         return f(1.3, 0.8) - f(1.3, 0.0) - f(0.0, 0.8) + f(0.0, 0.0)
 
     assert mixed(half_square) == pytest.approx(-mixed(lambda a, b: float(joint([a, b]))))
+
+
+def bursts(*at):
+    """Two columns that jump at some of 200 frames, and rest in between."""
+    frames = np.zeros((200, 2))
+    for k in at:
+        frames[k:] += 1.0
+    return frames
+
+
+def test_envelopes_are_sought_within_a_quarter_of_the_length_and_a_tenth():
+    """What is further away is no match: two bursts 80 frames apart stay where they are."""
+    near, far = bursts(60, 150), bursts(80, 150)
+    wide, narrow = envelope_starts([(bursts(60), bursts(140))])[:2]
+    assert np.abs(np.diff(wide[0], axis=0)).max() <= 0.26
+    assert np.abs(np.diff(narrow[0], axis=0)).max() <= 0.11
+    found = envelope_starts([(near, far)])
+    assert len(found) == 8
+    at = np.interp(80 / 199, found[0][0, 1], found[0][0, 0])
+    assert at == pytest.approx(60 / 199, abs=0.04)
