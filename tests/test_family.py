@@ -627,3 +627,16 @@ def test_stiff_models_are_minimised_too(scale):
     least = pull.min(axis=1, keepdims=True)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     assert ((pull - least) * found).max() < 1e-6 * np.abs(pull).max()
+
+
+def test_gtw_goes_from_few_bases_to_many_in_the_dimensions_asked_for(monkeypatch):
+    seen = []
+
+    def spied(values, basis, dims, *more):
+        seen.append((basis.shape[1], dims))
+        return Problem(values, basis, dims, *more)
+
+    monkeypatch.setattr(gtw, "Problem", spied)
+    sequences = spiral(2, np.random.default_rng(6)).sequences
+    gtw.gtw(sequences, Settings(dims=1, basis="spline:24:1", own_starts=1, rounds=1))
+    assert seen == [(3, 1), (6, 1), (12, 1), (24, 1)]
