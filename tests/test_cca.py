@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal, norm
 from sklearn.cross_decomposition import CCA
 
 from mmalign_cli.align.cca import (
+    _gains,
     along,
     cca,
     dims_of_energy,
@@ -170,3 +172,28 @@ def test_maps_after_a_base_are_maps_of_the_frames():
     outer = inner.after(bases)
     for f, g, b, v in zip(outer.maps, inner.maps, bases, (x, y), strict=True):
         np.testing.assert_allclose(f(v), g(b(v)), atol=1e-8)
+
+
+def test_gains_on_other_samples_are_log_likelihood_ratios():
+    """Of normals fitted to the rest, mean over pairs of sets; the held-out mean is not fitted."""
+    r = np.random.default_rng(5)
+    shared = r.normal(size=(300, 2)) @ [[1.0, 0.4], [0.0, 1.0]]
+    sets = [shared @ r.normal(size=(2, 2)) + 0.7 * r.normal(size=(300, 2)) for _ in range(3)]
+    rest, held = (
+        along(sets, np.repeat(np.arange(a, b)[:, np.newaxis], 3, axis=1))
+        for a, b in ((0, 220), (220, 300))
+    )
+    fit = cca(rest, 0.0)
+    found = _gains(fit, rest, held)
+    expected = np.zeros(2)
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        for k in range(2):
+            u, v = (
+                (sets[s] - sets[s][:220].mean(axis=0)) @ fit.maps[s].weights[:, k] for s in (i, j)
+            )
+            u, v = u / u[:220].std(), v / v[:220].std()
+            rho = float(np.mean(u[:220] * v[:220]))
+            pairs = np.column_stack([u, v])[220:]
+            joint = multivariate_normal([0, 0], [[1, rho], [rho, 1]]).logpdf(pairs)
+            expected[k] += (joint - norm.logpdf(pairs).sum(axis=1)).mean() / 3
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import naive
@@ -522,3 +523,38 @@ def test_steps_far_off_weigh_little():
         x, rng.normal(size=(200, 2)), np.column_stack([np.arange(200)] * 2)
     )
     assert np.median(weights[:20]) < 0.2 * np.median(weights[20:])
+
+
+@pytest.mark.parametrize("ends", [Ends(True, False), Ends(False, True), Ends(True, True), Ends()])
+def test_starts_lie_in_parts_of_the_reference_too(ends):
+    x, y = np.random.default_rng(2).normal(size=(2, 101, 2))
+    asked = SimpleNamespace(init="uniform", starts=3, ends=ends)
+    pair = SimpleNamespace(
+        settings=asked, x=x, takes=lambda: [(x, y[:50])], joined=lambda paths: paths[0]
+    )
+    found = ctw.starts_of(pair)
+    spans = {(int(s.path[0, 0]), int(s.path[-1, 0])) for s in found}
+    low, high = 20 * ends.open_begin, 100 - 20 * ends.open_end
+    assert spans == {(0, 100), (low, 100), (0, high), (low, high)}
+    assert len(found) == 3 * len(spans)
+    assert found[0].name == "uniform"
+    for s in found:
+        assert (s.path[0, 1], s.path[-1, 1]) == (0, 49)
+        assert (np.diff(s.path, axis=0) >= 0).all()
+    for whole, piece in zip(found[:3], found[3:6], strict=False):
+        a, b = piece.path[0, 0], piece.path[-1, 0]
+        wanted = a + whole.path[:, 0] * (b - a) / 100
+        np.testing.assert_allclose(piece.path[:, 0], wanted, atol=0.5)
+        assert piece.name == f"{whole.name} in {a}% to {b}%"
+
+
+def test_activity_is_the_smoothed_root_of_speed():
+    frames = np.cumsum(np.random.default_rng(4).normal(size=(250, 3)), axis=0) * [1, 50, 0]
+    columns = frames[:, :2] / frames[:, :2].std(axis=0)
+    speed = np.sqrt((np.gradient(columns, axis=0) ** 2).mean(axis=1))
+    padded = np.r_[[speed[0]] * 2, speed, [speed[-1]] * 2]
+    smooth = np.sqrt([padded[k : k + 5].mean() for k in range(250)])
+    expected = (smooth - smooth.mean()) / smooth.std()
+    np.testing.assert_allclose(first_paths.activity(frames)[:, 0], expected)
+    np.testing.assert_array_equal(first_paths.activity(frames[:2]), np.zeros((2, 1)))
+    np.testing.assert_array_equal(first_paths.activity(np.ones((9, 2))), np.zeros((9, 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import hypothesis.strategies as st
@@ -10,19 +11,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mmalign_cli.align.dtw import dtw, local_costs, smallest_radius
-from mmalign_cli.align.metrics import METRICS, comparable
+from mmalign_cli.align.dtw import distance, dtw, local_costs, smallest_radius
+from mmalign_cli.align.metrics import METRICS, comparable, metric_named
 from mmalign_cli.align.problem import Ends
 from mmalign_cli.align.rows import is_feasible
 from mmalign_cli.align.steps import STEP_PATTERNS
 from mmalign_cli.align.windows import (
+    check_slope,
     everything,
     from_mask,
     itakura,
     sakoe_chiba,
     slanted,
 )
-from mmalign_cli.errors import AlignmentError, InputError
+from mmalign_cli.errors import AlignmentError, InputError, UsageError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -349,3 +351,30 @@ def test_comparable_keeps_ordinary_values_untouched():
     pair = comparable(x, x, "euclidean", "x")
     assert pair.scale == 1.0
     np.testing.assert_array_equal(pair.x, x)
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.5, math.inf, math.nan])
+def test_slopes_that_leave_no_path(slope):
+    with pytest.raises(UsageError, match="above 1"):
+        check_slope(slope)
+    assert check_slope(1.001) == 1.001
+
+
+def test_a_metric_that_is_none():
+    with pytest.raises(UsageError) as caught:
+        metric_named("euclidian")
+    assert "did you mean euclidean" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        metric_named("zzz")
+    assert caught.value.hint.startswith("metrics: ")
+
+
+@pytest.mark.parametrize("step", ["symmetric1", "asymmetric"])
+def test_the_cost_alone_is_that_of_the_path(step):
+    r = np.random.default_rng(8)
+    x, y = r.normal(size=(70, 2)), r.normal(size=(80, 2))
+    whole, dear = (dtw(x, y, step=step, penalty=p).cost for p in (0.0, 0.7))
+    assert distance(x, y, step=step) == pytest.approx(whole.total, rel=1e-5)
+    assert distance(x, y, step=step, penalty=0.7) == pytest.approx(
+        dear.total + dear.penalty, rel=1e-5
+    )

@@ -14,19 +14,28 @@ from naive import accumulate
 from scipy.optimize import minimize
 
 from mmalign_cli import runtime
-from mmalign_cli.align import bases
+from mmalign_cli.align import bases, gtw
 from mmalign_cli.align.algorithms import ALGORITHMS
 from mmalign_cli.align.alternate import moved_at_most
-from mmalign_cli.align.cca import cca
+from mmalign_cli.align.cca import Canonical, cca
 from mmalign_cli.align.dtw import dtw
-from mmalign_cli.align.family import Settings, Start, spread, straight_path
+from mmalign_cli.align.family import (
+    LONGER,
+    Settings,
+    Start,
+    at_even_steps,
+    length_of,
+    rounded,
+    spread,
+    straight_path,
+)
 from mmalign_cli.align.first_paths import bent_line
 from mmalign_cli.align.gauss_newton import Model, minimiser, on_simplexes
 from mmalign_cli.align.gtw_objective import Problem, read
 from mmalign_cli.align.imw import corrected, differences, smooth
 from mmalign_cli.align.procrustes import ONE_EACH, mean_along
 from mmalign_cli.align.reference import RECORDINGS, REFERENCE, TOYS, _fit
-from mmalign_cli.align.sets import side_by_side
+from mmalign_cli.align.sets import over_dims, side_by_side
 from mmalign_cli.align.warps import CLOSED_ENDS, OpenEnds
 from mmalign_cli.errors import AlignmentError, InputError, UsageError
 from mmalign_cli.evidence.metrics import path_difference
@@ -477,3 +486,157 @@ def test_the_reference_seed_by_seed():
         for algorithm, align in REFERENCE.items():
             error = path_difference(align(sequences, told).path, truth)
             assert error == pytest.approx(theirs[algorithm][number], abs=0.01), algorithm
+
+
+# Formulae and limits
+
+
+def test_bases_are_their_formulae():
+    u = np.linspace(0, 1, 200)[:, None]
+    grow = 10 ** np.array([-0.5, 0.0, 0.5])
+    columns = bases.parse("exp:3:0.5").columns(200, CLOSED_ENDS)
+    np.testing.assert_allclose(columns, np.expm1(u * grow) / np.expm1(grow), atol=1e-12)
+    steep = 10 ** np.array([0.2, 2.6, 5.0]) - 1
+    columns = bases.parse("log:3:0.2:5").columns(200, CLOSED_ENDS)
+    np.testing.assert_allclose(columns, np.log1p(u * steep) / np.log1p(steep), atol=1e-12)
+    columns = bases.parse("step:4").columns(201, CLOSED_ENDS)
+    np.testing.assert_array_equal(columns.sum(axis=0), [161, 121, 81, 41])
+    assert (np.diff(columns, axis=0) != 0).sum() == 4
+    alone = bases.parse("pow:1,tanh:1:2:1").columns(101, CLOSED_ENDS)
+    middle = np.tanh(2 * np.linspace(-3, 3, 101))
+    np.testing.assert_allclose(alone[:, 1], (middle / middle[-1] + 1) / 2, atol=1e-12)
+
+
+def test_cubic_splines_are_integrals_of_bumps():
+    """Ramsay's I-splines: slopes are bumps over as many pieces as the degree."""
+    columns = bases.parse("spline:6").columns(6001, CLOSED_ENDS)
+    slope = np.diff(columns, axis=0)
+    assert (slope >= -1e-12).all()
+    width = (slope > 1e-12).mean(axis=0)
+    np.testing.assert_allclose(width, np.array([1, 2, 3, 3, 2, 1]) / 4, atol=0.01)
+
+
+@pytest.mark.parametrize("spec", ["pow:64", "pow:1:50", "spline:2:0.5"])
+def test_the_largest_that_a_basis_may_have(spec):
+    assert bases.parse(spec).columns(70, CLOSED_ENDS).shape[0] == 70
+
+
+@pytest.mark.parametrize(
+    "spec", ["pow:0", "pow:65", "pow:1:50.1", "pow:1:0", "pow:1:-1", "pow:-1", "pow:1.5"]
+)
+def test_more_than_a_basis_may_have(spec):
+    with pytest.raises(UsageError):
+        bases.parse(spec)
+
+
+def canonical(*rho):
+    return Canonical((), np.array(rho))
+
+
+@pytest.mark.parametrize(
+    ("worth", "most", "tried", "best"),
+    [
+        ({1: 5, 2: 4, 3: 6, 5: 6, 8: 4, 12: 9}, 40, [1, 2, 3, 5, 8], 3),
+        ({1: 5, 2: 6, 3: 5, 5: 7}, 7, [1, 2, 3, 5], 5),
+        ({1: 5, 2: 9}, 2, [1, 2], 2),
+        ({1: 5}, 1, [1], 1),
+    ],
+)
+def test_dimensions_are_tried_until_twice_nothing_is_gained(worth, most, tried, best):
+    seen = []
+
+    def attempt(dims):
+        seen.append(dims)
+        return worth[dims], dims
+
+    assert over_dims(Settings(), most, canonical, attempt) == best
+    assert seen == tried
+
+
+def test_dimensions_that_are_asked_for():
+    def attempt(dims):
+        return 0.0, dims
+
+    assert over_dims(Settings(dims=4), 9, canonical, attempt) == 4
+    assert over_dims(Settings(dims=1), 9, canonical, attempt) == 1
+    assert over_dims(Settings(dims=0.79), 9, lambda: canonical(0.8, 0.6, 0.4, 0.2), attempt) == 3
+
+
+def test_starts_bend_each_sequence_by_itself():
+    rows = gtw.bends_of(3)
+    assert rows.shape == (13, 3)
+    np.testing.assert_array_equal(rows[0], 1)
+    assert ((rows[1:] != 1).sum(axis=1) == 1).all()
+    np.testing.assert_allclose(sorted(np.log(rows[1:]).sum(axis=1))[::3], [-0.8, -0.4, 0.4, 0.8])
+    assert gtw.bends_of(6).shape == (25, 6)
+    assert gtw.bends_of(7).shape == (1, 7)
+    sequences = [np.zeros((n, 1)) for n in (20, 31)]
+    given = Start("mine", np.array([[0, 0], [19, 30.0]]))
+    asked = Settings(own_starts=2, starts=[given], ends=OpenEnds(True, False))
+    starts = gtw.starts_of(sequences, asked)
+    assert [s.name for s in starts[:3]] == ["mine", "uniform", "power 1.49 of 1"]
+    assert [s.name for s in starts[3:]] == [f"{s.name}, cut" for s in starts[:3]]
+    u = np.linspace(0, 1, 300)
+    np.testing.assert_allclose(starts[0].shares, np.column_stack([u, u]))
+    np.testing.assert_allclose(starts[2].shares, np.column_stack([u ** np.exp(0.4), u]))
+    np.testing.assert_allclose(starts[5].shares, 0.1 + 0.9 * starts[2].shares)
+    end = gtw.starts_of(sequences, replace(asked, ends=OpenEnds(False, True)))[-1]
+    np.testing.assert_allclose(end.shares, 0.9 * starts[2].shares)
+
+
+def test_the_common_time_line_is_a_tenth_longer_than_the_longest():
+    sequences = [np.zeros((n, 1)) for n in (20, 31)]
+    assert length_of(sequences, Settings()) == 34
+    assert length_of(sequences, Settings(), 300) == 300
+    assert length_of(sequences, Settings(length=9), 300) == 9
+    assert LONGER == 1.1
+    np.testing.assert_array_equal(rounded(np.array([0.4, 0.5, 1.5, 2.49])), [0, 1, 2, 2])
+    path = np.array([[0.0, 0.0], [2.0, 1.0], [2.0, 5.0]])
+    np.testing.assert_allclose(at_even_steps(path, 5), [[0, 0], [1, 0.5], [2, 1], [2, 3], [2, 5]])
+
+
+def test_smoothness_weighs_the_squared_speed_beyond_the_straight_one_s():
+    r = np.random.default_rng(3)
+    values = [r.normal(size=(n, 2)).cumsum(axis=0) for n in (30, 45)]
+    basis = bases.parse("pow:4").columns(300, CLOSED_ENDS)
+    weights = r.dirichlet(np.ones(4), size=2)
+    plain, smooth = (Problem(values, basis, 1, np.zeros(2), s) for s in (0.0, 0.8))
+    speed = np.gradient(basis @ weights.T, 1 / 299, axis=0)
+    rough = smooth.pose(weights).objective - plain.pose(weights).objective
+    assert rough == pytest.approx(0.8 * ((speed**2).mean() - 1))
+    moved = weights[::-1]
+    apart = (basis @ (moved - weights).T) * [29, 44]
+    mean = np.linalg.norm(apart, axis=1).mean()
+    assert plain.moved_at_most(weights, moved, mean * 1.001)
+    assert not plain.moved_at_most(weights, moved, mean * 0.999)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_stiff_models_are_minimised_too(scale):
+    r = np.random.default_rng(7)
+    root = r.normal(size=(4, 4))
+    stiffness = 40 * root.T @ root
+    moves = [r.normal(size=(50, 4)) for _ in range(3)]
+    model = Model(moves, r.normal(size=(3, 4)) * 20, scale, stiffness)
+    weights = r.dirichlet(np.ones(4), size=3)
+    side = np.hstack(moves)
+    hessian = scale * (3 * np.kron(np.eye(3), np.ones((4, 4))) - 1) * (side.T @ side)
+    hessian += np.kron(np.eye(3), stiffness)
+    found = minimiser(model, weights)
+    pull = (hessian @ (found - weights).ravel() + model.gradients.ravel()).reshape(3, 4)
+    least = pull.min(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert ((pull - least) * found).max() < 1e-6 * np.abs(pull).max()
+
+
+def test_gtw_goes_from_few_bases_to_many_in_the_dimensions_asked_for(monkeypatch):
+    seen = []
+
+    def spied(values, basis, dims, *more):
+        seen.append((basis.shape[1], dims))
+        return Problem(values, basis, dims, *more)
+
+    monkeypatch.setattr(gtw, "Problem", spied)
+    sequences = spiral(2, np.random.default_rng(6)).sequences
+    gtw.gtw(sequences, Settings(dims=1, basis="spline:24:1", own_starts=1, rounds=1))
+    assert seen == [(3, 1), (6, 1), (12, 1), (24, 1)]

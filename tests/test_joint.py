@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cross_decomposition import CCA
 
-from mmalign_cli.align import warps
+from mmalign_cli.align import climb, deep_climb, warps
 from mmalign_cli.align.cca import cca as cca_of
 from mmalign_cli.align.cca import of_samples
 from mmalign_cli.align.climb import Settings, Stage, objective
@@ -459,3 +459,29 @@ def test_progress_can_stop_it():
 def test_what_cannot_be_aligned_is_refused(x, what):
     with pytest.raises(InputError, match=what):
         align_jointly([[rng().normal(size=(20, 2)), x]])
+
+
+def test_outliers_are_those_of_hampel():
+    r = np.random.default_rng(9)
+    frames = r.standard_t(2, size=(60, 3)) * [1, 10, 0.1]
+    padded = np.vstack([frames[:1]] * 3 + [frames] + [frames[-1:]] * 3)
+    middle = np.array([np.median(padded[k : k + 7], axis=0) for k in range(60)])
+    away = np.abs(frames - middle)
+    around = np.vstack([away[:1]] * 3 + [away] + [away[-1:]] * 3)
+    near = np.array([np.median(around[k : k + 7], axis=0) for k in range(60)])
+    deviation = 1.4826 * np.maximum(near, np.median(away, axis=0))
+    expected = np.where(away > 3 * deviation, middle, frames)
+    assert 0.02 < (expected != frames).mean() < 0.3
+    assert ((away > 3 * deviation) != (away > 4 * deviation)).any()
+    np.testing.assert_array_equal(without_outliers(frames), expected)
+
+
+def test_uneven_speed_costs_its_mean_squared_log_slope():
+    theta = rng(5).normal(size=(2, 3, 6))
+    slope = np.log(6 * np.exp(theta) / np.exp(theta).sum(axis=-1, keepdims=True))
+    cost, _ = climb._penalty(theta, Settings(smoothness=0.7))
+    assert cost == pytest.approx(0.7 * (slope**2).mean())
+    cost, _ = deep_climb._unevenness(theta)
+    assert cost == pytest.approx(0.03 * (slope**2).mean())
+    cost, _ = climb._penalty(theta, Settings(smoothness=0.7, smooth_speed=True))
+    assert cost == pytest.approx(0.7 * (np.diff(slope, axis=-1) ** 2).mean())

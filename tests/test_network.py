@@ -301,3 +301,29 @@ def test_maps_fitted_to_chance_are_worth_nothing():
     assert found.take_evidence is not None
     assert (found.take_evidence > 5).all()
     assert held_out(lambda _: noise, weights, (4, 4)).evidence < 0.05
+
+
+def test_weights_cost_half_their_squares_a_sample():
+    r = rng(6)
+    takes = lay_out([[r.normal(size=(n, 2)), r.normal(size=(n, 2))] for n in (20, 15)])
+    shapes = (Shape((2, 3, 2)), Shape((2, 2)))
+    deep = Deep(takes.tracks, shapes, (0, 1), takes.n_samples, takes.weights)
+    weights = np.concatenate([shape.random(r) for shape in shapes])
+    theta = np.zeros((2, 2, 4))
+    values = [
+        deep_climb.objective(deep, weights, theta, Stage(4, Damping(0.9), decay))[0]
+        for decay in (0.0, 3.0)
+    ]
+    assert takes.weights.size == 40
+    assert values[0] - values[1] == pytest.approx(0.5 * 3.0 / 40 * float(weights @ weights))
+    assert deep_climb._unevenness(theta)[0] == pytest.approx(0, abs=1e-15)
+
+
+def test_what_agrees_wholly_is_bounded():
+    r = rng(3)
+    x = r.normal(size=(300, 2))
+    found = held_out(lambda _: np.hstack([x, x]), np.full((6, 50), 1 / 300), (2, 2))
+    np.testing.assert_allclose(found.correlations, 0.9999, atol=1e-9)
+    assert found.best_dims == 2
+    assert found.evidence_in(1) == pytest.approx(-0.5 * np.log1p(-(0.9999**2)), rel=1e-6)
+    assert found.evidence == pytest.approx(2 * found.evidence_in(1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from itertools import combinations, pairwise, product
 
 import numpy as np
@@ -11,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmalign_cli.align import activity, correlate, lines, offsets
-from mmalign_cli.align.correlate import RATE, Candidates
+from mmalign_cli.align.correlate import COARSE_RATE, RATE, Candidates
 from mmalign_cli.evidence.relation import NOTHING, Agreement, relation
+from mmalign_cli.model import Stream
 
 
 def noise(n, seed=0):
@@ -267,3 +270,229 @@ def test_few_windows_support_nothing():
     assert not relation(Agreement(1.0, 1, 1.0, 1), NOTHING)["supported"]
     assert not relation(Agreement(0.3, 400, 100.0, 2), NOTHING)["supported"]
     assert relation(Agreement(0.9, 29, 8.0, 2), NOTHING)["supported"]
+
+
+# --- the coarse search -----------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 5000), width=st.integers(1, 900))
+def test_chunks_half_overlap_and_cover_a_signal(n, width):
+    starts = correlate.chunk_starts(n, width, 10_000)
+    assert starts[0] == 0
+    assert starts[-1] == max(n - width, 0)
+    steps = len(starts) - 1
+    assert steps == next(k for k in range(2 * n) if 2 * (n - width) <= k * width)
+    assert len(correlate.chunk_starts(n, width, 7)) == min(7, steps + 1)
+    if steps:
+        np.testing.assert_allclose(np.diff(starts), (n - width) / steps, atol=1)
+
+
+@pytest.mark.parametrize("n", [20_001, 4096])
+def test_without_whitening_coarse_samples_are_every_other_one(n, monkeypatch):
+    """Frames and windows leave no trace: not of the seams, nor of the time they stand at."""
+    monkeypatch.setattr(correlate, "WHITENING", 0.0)
+    t = np.arange(n) / RATE
+    sound = np.sin(2 * np.pi * 310.3 * t) + 0.5 * np.cos(2 * np.pi * 1203.7 * t)
+    found = correlate.coarse(sound.astype(np.float32))
+    assert found.dtype == np.float32
+    assert len(found) == -(-n // 2)
+    inner = slice(500, len(found) - 500)
+    gain = float(found[inner] @ sound[::2][inner] / (sound[::2][inner] ** 2).sum())
+    np.testing.assert_allclose(found[inner], gain * sound[::2][inner], atol=0.01 * gain)
+
+
+def test_whitened_spectra_keep_their_phase_and_little_of_their_level():
+    spectrum = np.array([5.0, 3.0, 8.0j, -0.5, 2 + 2j], dtype=np.complex128)
+    white = correlate.whitened(spectrum, 50.0)
+    np.testing.assert_array_equal(white[:2], 0)
+    np.testing.assert_allclose(white[2:], spectrum[2:] / np.abs(spectrum[2:]) ** 0.85, rtol=1e-6)
+
+
+def naive_candidates(long, short, start, width):
+    """Heights over all lags of one chunk, by numpy: the lag of each, its height."""
+    lags = np.abs(np.correlate(long, short[start : start + width], mode="full"))
+    return np.arange(1 - width, len(long)), lags
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_candidates_are_the_highest_peaks_of_each_chunk(swapped, monkeypatch):
+    monkeypatch.setattr(correlate, "CHUNK_S", 0.25)
+    monkeypatch.setattr(correlate, "COARSE_RATE", 4000)
+    long = noise(9000, 5)
+    short = long[3000:5600] + 0.5 * noise(2600, 6)
+    width = 1000
+    pair = (short, long) if swapped else (long, short)
+    found = correlate.candidates(*pair, 3)
+    here, there = found.recording_s, found.reference_s
+    if swapped:
+        here, there = there, here
+    assert len(found) == 4 * 3
+    for k, start in enumerate((0, 800, 1600)):
+        rows = slice(4 * k, 4 * k + 4)
+        np.testing.assert_allclose(here[rows], (start + width / 2) / 4000)
+        lag = np.rint((there[rows] - here[rows]) * 4000).astype(int) + start
+        at, height = naive_candidates(long, short, start, width)
+        spread = np.sqrt((height**2).sum() / (len(long) + width))
+        assert lag[0] == 3000 + start
+        expected = []
+        for _ in range(4):
+            peak = int(height.argmax())
+            expected.append((at[peak], height[peak] / spread))
+            height[np.abs(at - at[peak]) <= 20] = 0
+        np.testing.assert_array_equal(lag, [e[0] for e in expected])
+        np.testing.assert_allclose(found.height[rows], [e[1] for e in expected], rtol=1e-3)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_candidates_stay_within_the_largest_offset(swapped):
+    long = noise(30_000, 7)
+    short = long[9000:14_000]
+    pair = (short, long) if swapped else (long, short)
+    near = correlate.candidates(*pair, 2, max_offset_s=2.0)
+    offset = near.reference_s - near.recording_s
+    assert len(near) == 4
+    assert (np.abs(offset) <= 2.0 + 1 / COARSE_RATE).all()
+    within = correlate.candidates(*pair, 2, max_offset_s=2.25)
+    best = within.height.argmax()
+    offset = within.reference_s - within.recording_s
+    assert offset[best] == pytest.approx(-2.25 if swapped else 2.25)
+    assert within.height[best] > 2 * near.height.max()
+
+
+def test_a_stretched_chunk_meets_a_faster_clock():
+    fast = noise(24_000, 8)
+    slow = correlate.scipy.signal.resample(fast, 24_024)
+    plain = correlate.candidates(slow, fast, 1)
+    stretched = correlate.candidates(slow, fast, 1, stretch_ppm=1000.0)
+    back = correlate.candidates(fast, slow, 1, stretch_ppm=-1000.0)
+    assert stretched.height[0] > 1.5 * plain.height[0]
+    assert back.height[0] > 1.5 * plain.height[0]
+    assert stretched.reference_s[0] == pytest.approx(3.003, abs=1 / COARSE_RATE)
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(100, 400_000),
+    m=st.integers(100, 400_000),
+    low=st.floats(-60, 60),
+    more=st.sampled_from([0.0, 0.3]),
+)
+def test_windows_fill_what_both_hold(n, m, low, more):
+    at, width = offsets.middles(n, m, low, low + more)
+    begin, end = max(0.0, -low - more), min(m / RATE, n / RATE - low)
+    if len(at) == 0:
+        assert end - begin < 0.125
+        return
+    assert 0.125 <= width <= 4.0
+    hop = width / 4
+    np.testing.assert_allclose(np.diff(at), hop)
+    assert at[0] - width / 2 == pytest.approx(begin)
+    assert at[-1] + width / 2 <= end + 1e-6
+    assert at[-1] + width / 2 + hop > end - 1e-6
+    if end - begin >= 32:
+        assert width == 4.0
+    elif end - begin >= 2:
+        assert width == pytest.approx((end - begin) / 8)
+    else:
+        assert width == pytest.approx(min(0.25, end - begin))
+
+
+# --- shifts ----------------------------------------------------------------------------------
+
+
+def naive_memory(x, y):
+    """Bartlett's sum, lag by lag, as long as the products are positive."""
+    x, y = x - x.mean(), y - y.mean()
+    total = 1.0
+    for lag in range(1, min(len(x), len(y))):
+        rx, ry = (float(v[:-lag] @ v[lag:]) / float(v @ v) for v in (x, y))
+        if rx * ry <= 0:
+            break
+        total += 2 * rx * ry
+    return total
+
+
+def naive_grid(t, values):
+    """Every 10 ms the mean of four neighbours of the interpolated curve."""
+    at = np.arange(t[0], t[-1] + 0.005, 0.01)
+    curve = np.interp(at, t, values)
+    padded = [curve[0]] * 2 + list(curve) + [curve[-1]]
+    return np.array([np.mean(padded[k : k + 4]) for k in range(len(curve))])
+
+
+@pytest.mark.parametrize("limit", [None, 0.455])
+def test_a_shift_is_what_every_lag_says(limit):
+    rng = np.random.default_rng(11)
+    event = np.convolve(rng.standard_normal(400), np.hanning(9), mode="same")
+    t, u = np.arange(200) * 0.02 + 3.0, np.arange(150) * 0.02 + 2.9
+    reference, other = event[:200] + 0.5 * rng.standard_normal(200), event[20:170]
+    found = activity.shift_of(t, reference, u, other, limit)
+
+    x, y = naive_grid(t, reference), naive_grid(u, other)
+    memory = naive_memory(x, y)
+    offset, r, n, tried = [], [], [], 0
+    least = min(len(x), len(y)) // 2
+    for lag in range(least - len(y), len(x) - least + 1):
+        if limit is not None and abs(lag * 0.01 + 0.1) > limit:
+            continue
+        a, b = x[max(lag, 0) : len(y) + lag], y[max(-lag, 0) : max(len(x) - lag, 0)]
+        assert len(a) == len(b) >= least
+        offset.append(lag * 0.01 + 0.1)
+        r.append(max(np.corrcoef(a, b)[0, 1], 0))
+        n.append(max(2 * len(a) / memory, 2))
+        tried += 1
+    offset, r, n = np.array(offset), np.array(r), np.array(n)
+    nats = -n / 2 * np.log(1 - r**2)
+    best = int(nats.argmax())
+    assert found.offset_s == pytest.approx(offset[best])
+    assert found.correlation == pytest.approx(r[best])
+    assert found.independent == pytest.approx(n[best])
+    assert found.nats == pytest.approx(nats[best])
+    weight = np.exp(nats - nats[best])
+    away = np.abs(offset - offset[best])
+    error = next(e for e in sorted(away) if weight[away <= e + 1e-9].sum() >= 0.9 * weight.sum())
+    assert abs(found.error_s - (error + 0.005)) < 0.0101
+    assert found.error_s >= 0.005
+    student = r[best] * np.sqrt((n[best] - 2) / (1 - r[best] ** 2))
+    alone = scipy.stats.t.sf(student, n[best] - 2)
+    assert found.p_value == pytest.approx(1 - (1 - alone) ** (2 * tried / memory), rel=1e-3)
+
+
+def stream(name, rate, values, features="raw"):
+    values = np.asarray(values, dtype=np.float64)
+    return Stream(name, values, np.arange(len(values)) / rate, Fraction(rate), features=features)
+
+
+def test_activities_of_sound_of_pictures_and_of_anything_else():
+    rng = np.random.default_rng(12)
+    values = rng.standard_normal((30, 8)) * np.arange(1, 9)
+    (loud,) = activity.activities(stream("a", 10, values, "logmel"))
+    level, change = values[:, :4].mean(axis=1), values[:, 4:].std(axis=1)
+    expected = scipy.stats.zscore(level) + 2 * scipy.stats.zscore(change)
+    np.testing.assert_allclose(loud, expected)
+    (moved,) = activity.activities(stream("a", 10, values**2, "motion"))
+    np.testing.assert_allclose(moved**2, (values**2).max(axis=1))
+    assert len(activity.activities(stream("a", 10, values))) == 2
+    still = activity.activities(stream("a", 10, np.ones((30, 8)), "logmel"))
+    np.testing.assert_array_equal(still, np.zeros((1, 30)))
+
+
+def test_the_best_of_several_activities_pays_for_all_and_for_its_frames(monkeypatch):
+    rng = np.random.default_rng(13)
+    steps = np.convolve(rng.standard_normal(300), np.hanning(7), mode="same")
+    pair = stream("a", 10, steps[:200, None]), stream("b", 5, steps[20:180:2, None])
+    found = activity.best_shift(pair, None)
+    alone = [
+        activity.shift_of(pair[0].times, x, pair[1].times, y, None)
+        for x, y in product(*map(activity.activities, pair))
+    ]
+    best = min(alone, key=lambda shift: shift.p_value)
+    assert len(alone) == 4
+    assert found.offset_s == best.offset_s == pytest.approx(2.0, abs=0.1)
+    assert found.error_s == pytest.approx(best.error_s + 0.1)
+    assert found.p_value == pytest.approx(min(4 * best.p_value, 1))
+    still = stream("c", 10, np.ones((99, 1)))
+    assert activity.best_shift((still, pair[1]), None) is None
+    monkeypatch.setattr(activity, "shift_of", lambda *_: replace(best, p_value=0.4))
+    assert activity.best_shift(pair, None).p_value == 1.0

@@ -426,3 +426,12 @@ def test_what_cannot_be_done_is_said_in_one_line(run, many, arguments, code, tex
     assert text in done.stderr
     assert done.stderr.startswith("mmalign: error: ")
     assert not list(many.glob("*.np?"))
+
+
+def test_what_pairs_cannot_be():
+    r = np.random.default_rng(0)
+    one, large = Series(r.normal(size=(9, 1))), Series(np.full((9, 1), 1e306))
+    with pytest.raises(InputError):
+        paths(one, [one, large], Rule())
+    with pytest.raises(ValueError, match="symmetric"):
+        condensed([one, one], Rule(step="asymmetric"))

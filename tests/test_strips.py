@@ -1,16 +1,20 @@
 """The fast road against the general one, which other tests hold against the slow twin."""
 
 import dataclasses
+import math
+import threading
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmalign_cli import runtime
-from mmalign_cli.align import rows, strips
+from mmalign_cli.align import rows, strips, waves
 from mmalign_cli.align.metrics import comparable, costs_along
 from mmalign_cli.align.problem import CLOSED, NO_ANCHORS, Ends
+from mmalign_cli.align.rooms import Room
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.windows import everything, itakura, sakoe_chiba, slanted
 
@@ -118,3 +122,115 @@ def test_integers_with_ties_have_the_same_path_on_both_roads(seed, asked, window
     with mock.patch.object(strips, "_LEAST_EFFORT", strips._LEAST_EFFORT if shape is None else 1.0):
         total = strips.find_total(problem, threads, runtime.silent)
     assert total == (np.inf if wanted is None else wanted.total)
+
+
+@pytest.mark.parametrize("n_cells", [int(2.0**k) for k in np.arange(23, 46, 0.7)])
+def test_tiles_keep_about_as_little_as_can_be(n_cells):
+    """Of borders, of which wider tiles have fewer, and of the marks of one group."""
+    side = math.isqrt(n_cells)
+    shape = strips.cut(n_cells, side, side, 128)
+    assert not shape.whole
+    assert 2 ** int(math.log2(shape.width)) == shape.width
+    assert shape.group == max(1, shape.width // 128)
+
+    def kept(width):
+        return 12.0 * n_cells / width + width**2 / 4
+
+    least = min(kept(w) for w in np.geomspace(1, 2**24, 2000))
+    if shape.width > 512:
+        assert kept(shape.width) <= max(1.67 * least, 48 * 2**20 + 512**2)
+    if kept(shape.width) > 1.67 * least:  # no wider than it must be, and no narrower than 256
+        assert shape.width < 2 * max(256, 12 * n_cells / (48 * 2**20))
+        assert shape.width >= 256
+
+
+def test_small_tables_keep_all_winners():
+    shape = strips.cut(2048 * 2000, 2048, 2000, 24)
+    assert (shape.rows, shape.width, shape.group, shape.whole) == (24, 256, 86, True)
+    assert strips.cut(6, 2, 3, 128) == strips.Cut(128, 4, 1, True)
+    bytes_of_all = (2048 * 2048 + 2 * 128 * 2048) / 4
+    assert strips.cut(2048 * 2048, 2048, 2048, 128).whole == (bytes_of_all <= 2**20)
+    assert strips.cut(1920 * 1920, 1920, 1920, 128).whole
+
+
+@pytest.mark.parametrize(("n", "m", "dims"), [(30_000, 50_000, 1), (4000, 60_000, 3)])
+def test_memory_of_a_table_is_what_is_laid_out(n, m, dims):
+    """In float64, by the sizes of the arrays themselves."""
+    pair = comparable(np.zeros((n, dims)), np.ones((m, dims)), "sqeuclidean", "test")
+    problem = strips.Problem(pair, 1, everything(n, m), 0.0, CLOSED)
+    asked = strips._ask(problem, False, True, Room())
+    table = strips._lay_out(asked).table
+    arrays = [part for part in table if isinstance(part, np.ndarray)]
+    tables = sum(part.nbytes for part in arrays)
+    taken = tables + asked.marks.nbytes
+    needed = strips.bytes_needed(n * m, n, m, dims) - 48 * (n + m)  # of the path that is found
+    assert tables < needed <= 1.1 * taken
+
+
+@given(st.integers(1, 3000), st.integers(1, 64), st.integers(1, 9), st.sampled_from([0.0, 0.5]))
+@settings(deadline=None)
+def test_shares_are_whole_units_and_about_equal(count, unit, parts, ahead):
+    bounds = strips._shares(count, unit, parts, ahead)
+    assert bounds[0] == 0
+    assert bounds[-1] == count
+    assert bounds == sorted(set(bounds))
+    assert all(bound % unit == 0 for bound in bounds[:-1])
+    step = count / parts
+    if step > 2 * unit:
+        sizes = np.diff(bounds)
+        assert len(sizes) == parts + (ahead > 0)
+        expected = np.full(len(sizes), step)
+        if ahead:
+            expected[[0, -1]] = step / 2
+        np.testing.assert_allclose(sizes, expected, atol=unit)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "threads"), [(1, 5, 3), (4, 6, 3), (5, 1, 9), (3, 3, 1)]
+)
+def test_a_task_waits_for_those_above_and_before_it(rows, columns, threads, monkeypatch):
+    started, done, told = [], [], []
+
+    class Counted(threading.Thread):
+        def start(self):
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(waves.threading, "Thread", Counted)
+
+    def work(row, column):
+        before = {(row - 1, column), (row, column - 1)}
+        assert {b for b in before if min(b) >= 0} <= set(done)
+        done.append((row, column))
+
+    waves.in_waves(rows, columns, work, threads, told.append)
+    assert sorted(done) == [(r, c) for r in range(rows) for c in range(columns)]
+    assert len(started) == min(threads, rows, columns) - 1
+    assert told == sorted(told)
+    assert told[-1] == rows * columns
+
+
+def test_rows_of_tasks_are_worked_on_at_once():
+    """Two tasks of one wave meet: neither could, if one waited for the other."""
+    both = threading.Barrier(2, timeout=20)
+
+    def work(row, column):
+        if (row, column) in ((0, 1), (1, 0)):
+            both.wait()
+
+    waves.in_waves(2, 2, work, 2, lambda _: None)
+
+
+def test_what_a_thread_raises_stops_the_wave():
+    here = threading.current_thread()
+    other = threading.Event()
+
+    def work(row, column):
+        if threading.current_thread() is not here:
+            other.set()
+            raise ValueError("a helper's")
+        if row + column > 0:
+            other.wait(20)
+
+    with pytest.raises(ValueError, match="a helper's"):
+        waves.in_waves(50, 50, work, 2, lambda _: None)

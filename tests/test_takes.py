@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal, norm
 
+from mmalign_cli.align import schedule
+from mmalign_cli.align.correlation import Linear
 from mmalign_cli.align.envelopes import envelope_starts, level, speed
 from mmalign_cli.align.joint import align_jointly
+from mmalign_cli.align.learned import Learned, StreamMap
 from mmalign_cli.align.schedule import is_noisy, is_scarce, leading_of, leading_plan
 from mmalign_cli.align.sensors import view_of
 from mmalign_cli.align.takes import lay_out
@@ -314,3 +319,100 @@ def test_documents_are_not_overwritten(run, made):
     assert done.code == 5
     assert (made / "out" / "take02.json").read_text() == "mine"
     assert [p.name for p in (made / "out").iterdir()] == ["take02.json"]
+
+
+def takes_of(dims, lengths, n_samples=400):
+    tracks = [SimpleNamespace(lengths=np.array(own)) for own in lengths]
+    return SimpleNamespace(dims=dims, tracks=tracks, n_samples=n_samples)
+
+
+def test_chance_has_its_way_with_many_dimensions_on_few_frames():
+    assert schedule.is_chancy(takes_of((20, 5), [[1249], [9999]]))
+    assert not schedule.is_chancy(takes_of((20, 5), [[1250], [9999]]))
+    assert schedule.is_chancy(takes_of((20, 5), [[9999, 1], [624, 625]]))
+    assert not schedule.is_chancy(takes_of((20, 4), [[30], [30]]))
+    assert not schedule.is_chancy(takes_of((4, 12, 12), [[3], [3], [3]]))
+    assert schedule.is_chancy(takes_of((12, 4, 13), [[1249], [1250], [1260]]))
+    assert schedule.is_scarce(takes_of((20, 5), [[249], [900]]))
+    assert not schedule.is_scarce(takes_of((20, 5), [[250], [900]]))
+
+
+def test_pieces_grow_with_the_cube_root_of_the_length():
+    for n, finer in ((20, 1), (400, 1), (3200, 2), (10_800, 3)):
+        plan = schedule.plan_for(takes_of((2, 2), [[n], [n]], n))
+        assert [s.pieces for s in plan.coarse] == [4, 8, 8, 16]
+        assert [s.pieces for s in plan.finish] == [12 * finer, 24 * finer]
+        assert plan.refine == plan.coarse[2:]
+        assert plan.finish[-1].ridge == plan.last[0].ridge == 1e-3
+    assert schedule.plan_for(takes_of((2,) * 3, [[9]] * 3)).finish[-1].ridge == 1e-4
+    lead = schedule.leading_plan(takes_of((2, 2), [[9], [9]], 2500), (2, 3, 5))
+    assert [s.pieces for s in (*lead.coarse, *lead.finish)] == [20, 30, 40, 50]
+    assert [s.pieces for s in schedule.leading_plan(takes_of((), [], 9), (1, 1, 1)).coarse] == [
+        4,
+        5,
+        6,
+    ]
+    assert schedule.leading_of(np.array([0.25, 0.25, 0.25, 0.25, 0.2])) == (1, 3, 4)
+    assert schedule.leading_of(np.array([0.1])) == (1, 1, 1)
+    assert schedule.leading_of(np.zeros(0)) == (1, 1, 1)
+
+
+def test_twelve_columns_are_kept_and_thirteen_are_not():
+    frames = np.random.default_rng(5).normal(size=(40, 13))
+    assert view_of([frames[:, :12]]).components(frames[:, :12]).shape == (40, 12)
+    assert view_of([frames]).components(frames).shape == (40, 8)
+    assert view_of([frames[:, :12]])(frames[:, :12]).shape == (40, 3 * 12 + 2 + 4 + 4)
+    assert view_of([frames])(frames).shape == (40, 3 * 8 + 2)
+
+
+def learned(*rho):
+    k = len(rho)
+    one = StreamMap(Linear(np.zeros(k), np.eye(k)))
+    return Learned((one, one), np.array(rho))
+
+
+def test_gains_are_log_likelihood_ratios():
+    a, b = rng(1).normal(size=(2, 30, 2))
+    path = np.column_stack([np.arange(30), np.r_[np.zeros(3, int), np.arange(27)]])
+    found = learned(0.7, 0.2).gains((a, b), path)
+    for k, rho in enumerate((0.7, 0.2)):
+        pairs = np.column_stack([a[path[:, 0], k], b[path[:, 1], k]])
+        joint = multivariate_normal([0, 0], [[1, rho], [rho, 1]]).logpdf(pairs)
+        assert found[k] == pytest.approx((joint - norm.logpdf(pairs).sum(axis=1)).mean())
+    assert np.isfinite(learned(1.0, -0.3).gains((a, b), path)).all()
+    np.testing.assert_allclose(learned(1.0, -0.3).scale, [np.sqrt(0.9999 / (1 - 0.9999**2)), 0.0])
+
+
+def test_half_the_squared_distance_of_latents_is_a_log_likelihood():
+    """But for terms of either frame alone, which a second difference leaves out."""
+    both = learned(0.6)
+    joint = multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]]).logpdf
+
+    def half_square(a, b):
+        x, y = both.latents([np.array([[a]]), np.array([[b]])])
+        return float(((x - y) ** 2).sum()) / 2
+
+    def mixed(f):
+        return f(1.3, 0.8) - f(1.3, 0.0) - f(0.0, 0.8) + f(0.0, 0.0)
+
+    assert mixed(half_square) == pytest.approx(-mixed(lambda a, b: float(joint([a, b]))))
+
+
+def bursts(*at):
+    """Two columns that jump at some of 200 frames, and rest in between."""
+    frames = np.zeros((200, 2))
+    for k in at:
+        frames[k:] += 1.0
+    return frames
+
+
+def test_envelopes_are_sought_within_a_quarter_of_the_length_and_a_tenth():
+    """What is further away is no match: two bursts 80 frames apart stay where they are."""
+    near, far = bursts(60, 150), bursts(80, 150)
+    wide, narrow = envelope_starts([(bursts(60), bursts(140))])[:2]
+    assert np.abs(np.diff(wide[0], axis=0)).max() <= 0.26
+    assert np.abs(np.diff(narrow[0], axis=0)).max() <= 0.11
+    found = envelope_starts([(near, far)])
+    assert len(found) == 8
+    at = np.interp(80 / 199, found[0][0, 1], found[0][0, 0])
+    assert at == pytest.approx(60 / 199, abs=0.04)

@@ -20,6 +20,7 @@ from mmalign_cli.align.consensus import (
     shape_of,
 )
 from mmalign_cli.align.dtw import dtw
+from mmalign_cli.align.family import Found, same
 from mmalign_cli.align.sets import side_by_side
 from mmalign_cli.align.takes import lay_out
 from mmalign_cli.align.template import refine, shared_curve
@@ -308,3 +309,30 @@ def test_the_same_again_is_the_same():
     planted = spiral(5, np.random.default_rng(3))
     first, second = (align_together(planted.sequences, replace(Ask(), seed=2)) for _ in range(2))
     np.testing.assert_array_equal(first.line, second.line)
+
+
+def test_dimensions_of_a_comparison_are_asked_for_or_those_of_most_gain():
+    gains = np.array([0.5, 0.2, -0.1, 0.3, -0.4])
+    assert together.dims_for(None, gains, 9) == 4
+    assert together.dims_for(0.9, gains, 3) == 3
+    assert together.dims_for(1, gains, 9) == 1
+    assert together.dims_for(7, gains, 5) == 5
+    assert together.dims_for(None, np.zeros(0), 6) == 6
+    plenty, little = np.zeros((60, 6)), np.zeros((59, 6))
+    assert together._ridge([plenty, plenty]) == 1e-4
+    assert together._ridge([plenty, little]) == 0.05
+
+
+def test_paths_of_the_family_are_steps_that_move():
+    raw = np.array([[0.0, 0.0], [0.0, 0.4], [1.0 + 1e-12, 0.4], [1.2, 1.6], [2.0, 3.0]])
+    parts = [np.random.default_rng(0).normal(size=(n, 2)) for n in (3, 4)]
+
+    def of(weights):
+        found = Found(raw, (same(2),) * 2, None, (1.0,), "converged", "uniform", 1, weights)
+        return together.of_family(parts, "gtw", found)
+
+    np.testing.assert_array_equal(of(None).path, [[0, 0], [1, 0], [1, 2], [2, 3]])
+    assert of(None).path.dtype == np.int64
+    fractions = of(np.ones((2, 3))).path
+    np.testing.assert_array_equal(fractions, [[0, 0], [0, 0.4], [1, 0.4], [1.2, 1.6], [2, 3]])
+    assert fractions[2, 0] == 1.0

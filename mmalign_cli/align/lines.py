@@ -18,7 +18,6 @@ TOLERANCE_S = 0.002
 """A window agrees with a line that passes within this of it."""
 STEEPEST = 2e-3
 """The largest drift that is believed: quartz is within 1e-4, tape within 1e-3."""
-MODELS = ("offset", "drift", "piecewise")
 _LEVEL_GAP_S = 0.001
 _MOST_LEVELS = 40
 _SAMPLE_S = 1 / 8000
@@ -64,7 +63,7 @@ class Lines:
     Parameters
     ----------
     model : str
-        One of `MODELS`.
+        ``offset``, ``drift`` or ``piecewise``.
     stretch : float
         By what share a second of the recording is longer on the reference's clock.
     intercepts : ndarray, shape (n_pieces,)

@@ -288,12 +288,6 @@ def parameters_of(
     return parameters
 
 
-def settings_of(parameters: Mapping[str, Any]) -> DtwSettings:
-    """Return the settings that a document's parameters stand for."""
-    known = {k: v for k, v in parameters.items() if k in DtwSettings.__dataclass_fields__}
-    return replace(DtwSettings(), **known)
-
-
 def costs_of(streams: Sequence[Stream], warp: Warp, metric: str) -> Costs:
     """Return the cost matrices of a DTW alignment whose accumulated table was kept."""
     from mmalign_cli.align.dtw import local_costs
