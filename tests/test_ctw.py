@@ -373,7 +373,7 @@ def test_open_ends_of_the_joint_algorithm(run, folder):
 
 
 def test_unrelated_streams_get_a_warning(run, folder):
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(5)
     for name in "ab":
         save(f"{name}.csv", rng.normal(size=(100, 3)).cumsum(axis=0))
     done = run("ctw", *STREAMS, "--json")

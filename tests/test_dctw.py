@@ -151,7 +151,7 @@ def test_labels_are_told_apart_by_the_latents():
 
 def test_a_context_and_more_layers():
     takes = made(2, False, 7)
-    ask = Ask(starts=2, dims=2, context=3, hidden=(12, 8), iterations=8)
+    ask = Ask("alternating", starts=1, dims=2, context=3, hidden=(12, 8), iterations=2)
     found = align_deep([t.sequences for t in takes], ask)
     assert found.kind == NETWORKS
     view = found.maps[0].view
