@@ -55,6 +55,21 @@ class Window:
         forward = (np.diff(self.lo) >= 0).all() and (np.diff(self.hi) >= 0).all()
         return bool(forward and (self.lo < self.hi).all()) and not self.mask.size
 
+    @functools.cached_property
+    def radius(self) -> int | None:
+        """The least r of which it is the band ``|i - j| <= r``, None if there is none.
+
+        Only of a window that holds the last cell, and whose ranges end with the last column.
+        """
+        n, m = len(self.lo), int(self.hi[-1])
+        radius = max(int(self.hi[0]) - 1, n - 1 - int(self.lo[-1]))
+        rows = np.arange(n)
+        same = (self.lo == np.clip(rows - radius, 0, m)) & (
+            self.hi == np.clip(rows + radius + 1, 0, m)
+        )
+        inside = abs(n - m) <= radius and not self.mask.size
+        return radius if inside and bool(same.all()) else None
+
     def holds_all(self, m: int) -> bool:
         """Tell whether it holds all cells of rows of `m` columns."""
         return self.full or (not self.mask.size and self.n_cells == len(self.lo) * m)
