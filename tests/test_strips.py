@@ -4,13 +4,15 @@ import dataclasses
 from unittest import mock
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmalign_cli import runtime
 from mmalign_cli.align import rows, strips
 from mmalign_cli.align.metrics import comparable, costs_along
 from mmalign_cli.align.problem import CLOSED, NO_ANCHORS, Ends
+from mmalign_cli.align.rooms import Room
 from mmalign_cli.align.steps import step_pattern
 from mmalign_cli.align.windows import everything, itakura, sakoe_chiba, slanted
 
@@ -73,6 +75,13 @@ def by_strips(pair, step, window, penalty, ends, *, single=True, threads=1, shap
         return strips.find_in(single, problem, threads, runtime.silent)[0]
 
 
+def in_band(window, n, d=1):
+    """Whether the road along the diagonal is taken, and not that of strips."""
+    pair = comparable(np.zeros((len(window.lo), d)), np.zeros((n, d)), "sqeuclidean", "test")
+    problem = strips.Problem(pair, 1, window, 0.0, CLOSED)
+    return strips._ask(problem, True, True, Room()).kernel.__name__.endswith(".band")
+
+
 def along(pair, found, penalty):
     bent = (np.diff(found.frames, axis=0) != 1).any(axis=1).sum()
     return float(found.weights @ costs_along(pair, found.frames)) + penalty * bent
@@ -118,3 +127,43 @@ def test_integers_with_ties_have_the_same_path_on_both_roads(seed, asked, window
     with mock.patch.object(strips, "_LEAST_EFFORT", strips._LEAST_EFFORT if shape is None else 1.0):
         total = strips.find_total(problem, threads, runtime.silent)
     assert total == (np.inf if wanted is None else wanted.total)
+
+
+BAND_FORMS = (
+    ("sqeuclidean", "symmetric1", 0.0, 1),
+    ("cityblock", "symmetric2", 2.0, 3),
+)
+
+
+@pytest.mark.compiled
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    form=st.sampled_from(BAND_FORMS),
+    lengths=st.tuples(st.integers(2, 400), st.integers(-60, 60)),
+    beyond=st.integers(0, 150),
+)
+def test_a_band_has_the_same_path_along_its_diagonal(seed, form, lengths, beyond):
+    metric, step, penalty, d = form
+    n, m = lengths[0], max(2, sum(lengths))
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(-2, 3, (k, d)).astype(float) for k in (n, m))
+    cells, pair = sakoe_chiba(n, m, abs(n - m) + beyond), comparable(x, y, metric, "test")
+    assume(in_band(cells, m))
+    problem = strips.Problem(pair, strips.weights_of(step_pattern(step)), cells, penalty, CLOSED)
+    wanted = by_rows(pair, step, cells, penalty, CLOSED)
+    assert_same(pair, by_strips(pair, step, cells, penalty, CLOSED), wanted, penalty)
+    with mock.patch.object(strips, "_SMALL", 0):
+        assert strips.find_total(problem, 1, runtime.silent) == wanted.total
+
+
+@pytest.mark.compiled
+def test_which_windows_are_swept_along_the_diagonal():
+    assert in_band(sakoe_chiba(700, 650, 70), 650)
+    assert in_band(slanted(600, 600, 50), 600)
+    assert in_band(sakoe_chiba(700, 700, 300), 700)
+    assert not in_band(sakoe_chiba(700, 700, 600), 700)  # nearly the whole table
+    assert not in_band(sakoe_chiba(700, 700, 70), 700, d=4)  # costs do not stay in registers
+    assert not in_band(slanted(700, 600, 70), 600)
+    assert not in_band(itakura(700, 650, 2.0), 650)
+    assert not in_band(everything(700, 650), 650)

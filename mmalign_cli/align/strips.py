@@ -16,7 +16,7 @@ import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.metrics import Comparable, costs_along
-from mmalign_cli.align.problem import Ends, Found
+from mmalign_cli.align.problem import CLOSED, Ends, Found
 from mmalign_cli.align.rooms import Lent, Marks, Room
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.waves import in_waves
@@ -42,6 +42,8 @@ PLAIN_ROWS = 256
 """Rows of a strip where there are no vectors to keep them in."""
 _MARKED_BYTES = 2**20
 """Winners that are kept at the first sweep: more than a second one of some tiles would cost."""
+_BAND_BYTES = 2**21
+"""In a band more of them: the path crosses most of its tiles, so few cells are not swept again."""
 _LEAST_WIDTH = 256.0
 """Anti-diagonals of a tile: with fewer, beginning a tile takes longer than what is not traced."""
 _WIDTH_ALONE = 1024
@@ -112,10 +114,10 @@ def _marks_of(n_cells: int, n_rows: int, rows: int) -> int:
 @functools.cache
 def _form(metric: int, dims: int, diagonal: int, bent: bool, single: bool) -> Form:
     """Return what the kernels are compiled for."""
-    from mmalign_cli.kernels import lanes
+    from mmalign_cli.kernels import vectors
     from mmalign_cli.kernels.forms import MOST_IN_REGISTERS, Form
 
-    by_lanes = single and lanes.LANES > 0
+    by_lanes = single and vectors.LANES > 0
     in_sweep = dims if by_lanes and dims <= MOST_IN_REGISTERS else 0
     return Form(metric, in_sweep, diagonal, bent, by_lanes)
 
@@ -403,12 +405,11 @@ def _ask(problem: Problem, single: bool, keep: bool, room: Room) -> _Asked:
     rows = (single and lanes.ROWS) or min(PLAIN_ROWS, 32 * math.ceil(n / 32))
     shape = cut(window.n_cells, n, m, rows) if keep else cut_for_total(rows)
     form = _form(pair.kernel, dims, problem.diagonal, problem.penalty > 0, single)
+    along = _ask_band(problem, form, shape, keep, room)
+    if along is not None:
+        return along
     small = shape.whole if keep else window.n_cells * _effort(dims) < _LEAST_EFFORT
     at_once, precision = small and not ends.open_end, 1e-6 if single else 1e-9
-    if at_once and form.striped and not ends.open_begin:
-        asked = _ask_band(problem, form, shape, room)
-        if asked is not None:
-            return asked
     laying = (
         pair.kernel, problem.diagonal, form.striped, rows, room.singles if single else room.doubles,
         pair.y, pair.x, cells.lo, cells.hi, problem.penalty, shape.width, shape.group,
@@ -420,16 +421,17 @@ def _ask(problem: Problem, single: bool, keep: bool, room: Room) -> _Asked:
     return _Asked(kernel, form, shape, laying, marks, at_once, precision)
 
 
-def _ask_band(problem: Problem, form: Form, shape: Cut, room: Room) -> _Asked | None:
+def _ask_band(problem: Problem, form: Form, shape: Cut, keep: bool, room: Room) -> _Asked | None:
     """Prepare to lay a band out along its diagonal; None where strips sweep fewer cells."""
+    pair, window = problem.pair, problem.window
+    n, m, radius = len(pair.y), len(pair.x), window.radius
+    if radius is None or window.hi[-1] != n or not form.striped or problem.ends != CLOSED:
+        return None
     from mmalign_cli.kernels import band as kernel
 
-    pair, window = problem.pair, problem.window
-    n, m, radius = len(pair.y), len(pair.x), problem.window.radius
-    if radius is None or window.hi[-1] != n:
-        return None
     size = kernel.marks_of(n, m, radius)
-    if size > _marks_of(window.n_cells, n, shape.rows):
+    few = size <= _BAND_BYTES if keep else 4 * size * _effort(form.dims) < _LEAST_EFFORT
+    if not few or size > _marks_of(window.n_cells, n, shape.rows):
         return None
     laying = (
         pair.kernel, problem.diagonal, room.singles, pair.y, pair.x, radius, problem.penalty

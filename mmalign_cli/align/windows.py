@@ -57,18 +57,18 @@ class Window:
 
     @functools.cached_property
     def radius(self) -> int | None:
-        """The least r of which it is the band ``|i - j| <= r``, None if there is none.
+        """The r of which it is the band ``|i - j| <= r``, from the first cell to the last.
 
-        Only of a window that holds the last cell, and whose ranges end with the last column.
+        None of other windows; the last column is the last one of its ranges.
         """
+        if self.full or self.mask.size or not len(self.lo):
+            return None
         n, m = len(self.lo), int(self.hi[-1])
         radius = max(int(self.hi[0]) - 1, n - 1 - int(self.lo[-1]))
-        rows = np.arange(n)
-        same = (self.lo == np.clip(rows - radius, 0, m)) & (
-            self.hi == np.clip(rows + radius + 1, 0, m)
-        )
-        inside = abs(n - m) <= radius and not self.mask.size
-        return radius if inside and bool(same.all()) else None
+        low = np.arange(n) - radius
+        same = self.lo == np.clip(low, 0, m)
+        same &= self.hi == np.clip(low + (2 * radius + 1), 0, m)
+        return radius if abs(n - m) <= radius and same.all() else None
 
     def holds_all(self, m: int) -> bool:
         """Tell whether it holds all cells of rows of `m` columns."""

@@ -1,19 +1,19 @@
-"""Exact DTW in a band |i - j| <= r whose winners there is room for: one sweep along the diagonal.
+"""Exact DTW in a band |i - j| <= r: swept along its diagonal, with room for all winners.
 
-Rows i are query frames and columns j reference frames. A strip of rows (`mmalign_cli.kernels.strips`)
-covers a band with a triangle of idle cells at either end, for the rows begin one after the other, and
-end so. Laid along the diagonal, all positions of the band begin together and end together
-(`mmalign_cli.kernels.slide`), and nothing is swept but the band, up to a whole number of vectors.
+Rows i are query frames and columns j reference frames. Of a band, a strip of rows
+(`mmalign_cli.kernels.strips`) begins and ends with a triangle of idle cells, for its rows begin one
+after the other, and end so. Along the diagonal all positions of a band begin together, and end so
+(`mmalign_cli.kernels.slide`): what is swept is the band, up to a whole number of vectors.
 
-Anti-diagonals are counted from t = -(r mod 2), so that the first is a wide one. On that one, `u` = 0,
-position p meets row r // 2 - p and column p - (r + 1) // 2; two anti-diagonals on, u is one more, and
-so are both. The path starts from the cell (-1, -1), two anti-diagonals before i + j = 0. Frames before the
-first and past the last are infinite, of rows below and of columns above, so that their costs are infinite
-even where both lie outside. Only the frames next to the last ones are not: the cost between these two is
-zero, and immense to others, so that the last cell's value goes on to the end of the last pass.
+The first anti-diagonal is i + j = -(r mod 2), a wide one. There position p meets row r // 2 - p and
+column p - (r + 1) // 2, and on the u-th wide one after it both are u more. The path comes from
+the cell (-1, -1), two anti-diagonals before the cell (0, 0). Frames before the first and past the
+last are infinite, with another sign for rows than for columns, so that the costs are infinite too.
+Only the first frames past the last have a cost of zero between them, and an immense one to others:
+so the last cell's value goes on from (n - 1, m - 1) to (n, m), where the last pass may find it.
 
-Values are relative to an offset in float64, the least of the last two anti-diagonals, found anew every
-`_WIDTH` anti-diagonals.
+Values are relative to an offset in float64, the least of the last two anti-diagonals, which is
+found anew every few passes.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from mmalign_cli.kernels.table import (
 )
 
 _LANES, _DEPTH = max(vectors.LANES, 1), slide.DEPTH
-_WIDTH = 256
-"""Anti-diagonals between two offsets."""
+_PASSES = 64
+"""Passes between two offsets: as many anti-diagonals as a tile of a strip has."""
 _BEYOND = 2.0**60
-"""A frame past the last one of either: far from all others, and no cost from each other."""
+"""The first frame past the last one."""
 
 
 class Band(NamedTuple):
@@ -106,12 +106,12 @@ def _lay_frames(values, first, step, outside, count, n_vectors, centre, scale, t
     """Deal the frames first, first + step, ... to `count` vectors, dimension by dimension."""
     row, size = np.empty(count + _LANES * n_vectors, to.dtype), count * _LANES
     n = len(values)
+    last = first + (len(row) - 1) * step
     for q in range(values.shape[1]):
-        for k in range(len(row)):
-            i = first + k * step
-            row[k] = _BEYOND if i == n else outside
-            if 0 <= i < n:
-                row[k] = (values[i, q] - centre[q]) * scale
+        fill(row, outside)
+        for i in range(max(min(first, last), 0), min(max(first, last) + 1, n)):
+            row[(i - first) * step] = (values[i, q] - centre[q]) * scale
+        row[(n - first) * step] = _BEYOND
         deal(row, n_vectors, to[q * size : (q + 1) * size])
 
 
@@ -200,7 +200,7 @@ def _sweep(form, band, marking, marks):
     wide, narrow, closed = band.state[:rows], band.state[rows:], band.slots[band.radius]
     turns, stride = band.passes * (_DEPTH // 2), len(band.x) // form.dims
     for g in range(band.passes):
-        if g % (_WIDTH // _DEPTH) == 0:
+        if g % _PASSES == 0:
             offset += _take_least(band.state, band.bits)
         u = g * (_DEPTH // 2)
         at = g * n_vectors * _DEPTH * (_LANES // 4)
