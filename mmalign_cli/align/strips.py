@@ -130,7 +130,8 @@ def bytes_needed(n_cells: int, n: int, m: int, d: int) -> int:
     longest = min(n, 2 * n_cells // m) + 3 * shape.rows
     last_rows = (1 + -(-strips // shape.group)) * longest
     kept = 8 * (last_rows + borders * (2 * shape.rows + 2))
-    marks = min(shape.group, strips) * shape.rows * min(shape.width, n + m) // 4
+    tiles = min(shape.group, strips) * shape.rows * min(shape.width, n + m) // 4
+    marks = max(tiles, min(_BAND_BYTES, _marks_of(n_cells, m, shape.rows)))
     return kept + marks + 8 * d * (n + m + 4 * shape.rows) + 8 * m + 48 * (n + m)
 
 
