@@ -239,14 +239,14 @@ def picture(results: list[Result], folder: Path) -> None:
 
 def machine() -> dict[str, Any]:
     """Name the machine."""
-    from mmalign_cli.kernels import lanes
+    from mmalign_cli.kernels import vectors
 
     model = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         model = names[0].split(":", 1)[1].strip() if names else model
-    return {"processor": model, "python": platform.python_version(), "lanes": lanes.LANES}
+    return {"processor": model, "python": platform.python_version(), "lanes": vectors.LANES}
 
 
 def main() -> None:

@@ -12,10 +12,12 @@ import pytest
 from mmalign_cli.align.dtw import distance, dtw
 from mmalign_cli.align.windows import sakoe_chiba
 
-# One form in registers, one whose costs are computed ahead, with a penalty and a window.
+# One form in registers, one whose costs are computed ahead, with a penalty and a window, and one
+# in a band that is swept along its diagonal.
 CASES = [
     {"d": 1, "step": "symmetric1", "penalty": 0.0, "metric": "sqeuclidean", "radius": None},
     {"d": 13, "step": "symmetric2", "penalty": 1.0, "metric": "cityblock", "radius": 150},
+    {"d": 2, "step": "symmetric2", "penalty": 1.0, "metric": "chebyshev", "radius": 150},
 ]
 N, M = 1300, 1250  # several strips and tiles at every width
 MACHINES = {
@@ -51,9 +53,9 @@ def answers():
 
 
 def lanes_here():
-    from mmalign_cli.kernels import lanes
+    from mmalign_cli.kernels import vectors
 
-    return lanes.LANES
+    return vectors.LANES
 
 
 @pytest.fixture(scope="module")

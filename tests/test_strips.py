@@ -7,7 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmalign_cli import runtime
@@ -75,6 +75,13 @@ def by_strips(pair, step, window, penalty, ends, *, single=True, threads=1, shap
     with mock.patch.object(strips, "cut", cut):
         problem = strips.Problem(pair, weight, window, penalty, ends)
         return strips.find_in(single, problem, threads, runtime.silent)[0]
+
+
+def in_band(window, n, d=1):
+    """Whether the road along the diagonal is taken, and not that of strips."""
+    pair = comparable(np.zeros((len(window.lo), d)), np.zeros((n, d)), "sqeuclidean", "test")
+    problem = strips.Problem(pair, 1, window, 0.0, CLOSED)
+    return strips._ask(problem, True, True, Room()).kernel.__name__.endswith(".band")
 
 
 def along(pair, found, penalty):
@@ -234,3 +241,48 @@ def test_what_a_thread_raises_stops_the_wave():
 
     with pytest.raises(ValueError, match="a helper's"):
         waves.in_waves(50, 50, work, 2, lambda _: None)
+
+
+BAND_FORMS = (
+    ("sqeuclidean", "symmetric1", 0.0, 1),
+    ("sqeuclidean", "symmetric2", 0.5, 3),
+)
+
+
+@pytest.mark.compiled
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    form=st.sampled_from(BAND_FORMS),
+    lengths=st.tuples(st.integers(2, 500), st.integers(-60, 60)),
+    beyond=st.integers(0, 150),
+    beside=st.sampled_from([-1, 0, 1]),
+)
+def test_a_band_has_the_same_path_along_its_diagonal(seed, form, lengths, beyond, beside):
+    """Also where the best cells lie just outside of it, on either side."""
+    metric, step, penalty, d = form
+    n, m = lengths[0], max(2, sum(lengths))
+    radius = abs(n - m) + beyond
+    steps = np.random.default_rng(seed).integers(-1, 2, (n + m + radius + 1, d))
+    whole = steps.cumsum(0).astype(float)  # a walk: it stays good along the border
+    first = max(0, -beside * (radius + 1)), max(0, beside * (radius + 1))
+    x, y = whole[first[0] :][:n], whole[first[1] :][:m]
+    cells, pair = sakoe_chiba(n, m, radius), comparable(x, y, metric, "test")
+    assume(in_band(cells, m))
+    problem = strips.Problem(pair, strips.weights_of(step_pattern(step)), cells, penalty, CLOSED)
+    wanted = by_rows(pair, step, cells, penalty, CLOSED)
+    assert_same(pair, by_strips(pair, step, cells, penalty, CLOSED), wanted, penalty)
+    with mock.patch.object(strips, "_SMALL", 0):
+        assert strips.find_total(problem, 1, runtime.silent) == wanted.total
+
+
+@pytest.mark.compiled
+def test_which_windows_are_swept_along_the_diagonal():
+    assert in_band(sakoe_chiba(700, 650, 70), 650)
+    assert in_band(slanted(600, 600, 50), 600)
+    assert in_band(sakoe_chiba(700, 700, 300), 700)
+    assert not in_band(sakoe_chiba(700, 700, 600), 700)  # nearly the whole table
+    assert not in_band(sakoe_chiba(700, 700, 70), 700, d=4)  # costs do not stay in registers
+    assert not in_band(slanted(700, 600, 70), 600)
+    assert not in_band(itakura(700, 650, 2.0), 650)
+    assert not in_band(everything(700, 650), 650)

@@ -10,8 +10,8 @@ Singles: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 Marks: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
-_SINGLES, _DOUBLES, _MARKS = 2**23, 2**17, 2**20
-"""Values kept: the table of two sequences of some 20,000 frames."""
+_SINGLES, _DOUBLES, _MARKS = 2**23, 2**17, 2**21
+"""Values kept: the table of two sequences of some 20,000 frames, and the winners of a band."""
 
 
 class Room:

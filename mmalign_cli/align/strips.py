@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmalign_cli import runtime
 from mmalign_cli.align.metrics import Comparable, costs_along
-from mmalign_cli.align.problem import Ends, Found
+from mmalign_cli.align.problem import CLOSED, Ends, Found
 from mmalign_cli.align.rooms import Lent, Marks, Room
 from mmalign_cli.align.steps import StepPattern
 from mmalign_cli.align.waves import in_waves
@@ -41,6 +42,8 @@ PLAIN_ROWS = 256
 """Rows of a strip where there are no vectors to keep them in."""
 _MARKED_BYTES = 2**20
 """Winners that are kept at the first sweep: more than a second one of some tiles would cost."""
+_BAND_BYTES = 2**21
+"""In a band more of them: the path crosses most of its tiles, so few cells are not swept again."""
 _LEAST_WIDTH = 256.0
 """Anti-diagonals of a tile: with fewer, beginning a tile takes longer than what is not traced."""
 _WIDTH_ALONE = 1024
@@ -111,10 +114,10 @@ def _marks_of(n_cells: int, n_rows: int, rows: int) -> int:
 @functools.cache
 def _form(metric: int, dims: int, diagonal: int, bent: bool, single: bool) -> Form:
     """Return what the kernels are compiled for."""
-    from mmalign_cli.kernels import lanes
+    from mmalign_cli.kernels import vectors
     from mmalign_cli.kernels.forms import MOST_IN_REGISTERS, Form
 
-    by_lanes = single and lanes.LANES > 0
+    by_lanes = single and vectors.LANES > 0
     in_sweep = dims if by_lanes and dims <= MOST_IN_REGISTERS else 0
     return Form(metric, in_sweep, diagonal, bent, by_lanes)
 
@@ -127,7 +130,8 @@ def bytes_needed(n_cells: int, n: int, m: int, d: int) -> int:
     longest = min(n, 2 * n_cells // m) + 3 * shape.rows
     last_rows = (1 + -(-strips // shape.group)) * longest
     kept = 8 * (last_rows + borders * (2 * shape.rows + 2))
-    marks = min(shape.group, strips) * shape.rows * min(shape.width, n + m) // 4
+    tiles = min(shape.group, strips) * shape.rows * min(shape.width, n + m) // 4
+    marks = max(tiles, min(_BAND_BYTES, _marks_of(n_cells, m, shape.rows)))
     return kept + marks + 8 * d * (n + m + 4 * shape.rows) + 8 * m + 48 * (n + m)
 
 
@@ -309,10 +313,9 @@ def _find_at_once(
     problem: Problem, asked: _Asked, progress: runtime.Progress
 ) -> tuple[Found | None, float]:
     """Find the path in one call, which keeps all winners."""
-    from mmalign_cli.kernels.strips import solve
-
     steps = len(problem.pair.x) + len(problem.pair.y) - 1
     frames, costs, weights = np.empty((steps, 2), np.int64), np.empty(steps), np.empty(steps)
+    solve = asked.kernel.solve
     at, total, unit = solve(asked.form, asked.laying, asked.marks, frames, costs, weights)
     progress("tracing", steps - at, steps - at)
     if total == math.inf:
@@ -342,13 +345,10 @@ def find_total(problem: Problem, threads: int, progress: runtime.Progress) -> fl
 def _total_in(
     single: bool, problem: Problem, threads: int, progress: runtime.Progress
 ) -> tuple[float, float]:
-    from mmalign_cli.kernels.strips import least_cost
-
     with Lent() as room:
         asked = _ask(problem, single, False, room)
-        effort = problem.window.n_cells * _effort(problem.pair.x.shape[1])
-        if effort < _LEAST_EFFORT and not problem.ends.open_end:
-            total, unit = least_cost(asked.form, asked.laying)
+        if asked.at_once:
+            total, unit = asked.kernel.least_cost(asked.form, asked.laying)
             return total * unit, unit
         laid = _lay_out(asked)
         _sweep(laid, threads, progress)
@@ -361,18 +361,21 @@ class _Asked:
 
     Parameters
     ----------
+    kernel : module
+        `mmalign_cli.kernels.strips`, or `mmalign_cli.kernels.band`, which does all at once.
     form : Form
     cut : Cut
     laying : tuple
-        The arguments of `mmalign_cli.kernels.table.lay_out`.
+        What the kernel's table is laid out with.
     marks : ndarray, uint8
         Room for the winners of one group and width, or of all.
     at_once : bool
-        Keep all winners, and nothing else.
+        In one call of the kernel; of a path all winners are kept, and nothing else.
     precision : float
         Relative difference that rounding may make between two sums of a path's costs.
     """
 
+    kernel: ModuleType
     form: Form
     cut: Cut
     laying: tuple[Any, ...]
@@ -395,24 +398,46 @@ def _ask(problem: Problem, single: bool, keep: bool, room: Room) -> _Asked:
     """Prepare to lay a table out in float32 or float64, with what a path needs or without."""
     runtime.prepare_kernels()
     from mmalign_cli.kernels import lanes
+    from mmalign_cli.kernels import strips as kernel
 
-    pair, window, penalty = problem.pair, problem.window, problem.penalty
-    n, m = len(pair.y), len(pair.x)
+    pair, window, ends = problem.pair, problem.window, problem.ends
+    n, m, dims = len(pair.y), len(pair.x), pair.x.shape[1]
     cells = _EVERYTHING if window.holds_all(n) else window
     rows = (single and lanes.ROWS) or min(PLAIN_ROWS, 32 * math.ceil(n / 32))
     shape = cut(window.n_cells, n, m, rows) if keep else cut_for_total(rows)
-    form = _form(pair.kernel, pair.x.shape[1], problem.diagonal, penalty > 0, single)
-    memory = room.singles if single else room.doubles
-    at_once = keep and shape.whole and not problem.ends.open_end
+    form = _form(pair.kernel, dims, problem.diagonal, problem.penalty > 0, single)
+    along = _ask_band(problem, form, shape, keep, room)
+    if along is not None:
+        return along
+    small = shape.whole if keep else window.n_cells * _effort(dims) < _LEAST_EFFORT
+    at_once, precision = small and not ends.open_end, 1e-6 if single else 1e-9
     laying = (
-        pair.kernel, problem.diagonal, form.striped, rows, memory, pair.y, pair.x, cells.lo,
-        cells.hi, penalty, shape.width, shape.group, keep and not at_once, problem.ends.open_begin,
-        problem.ends.open_end,
+        pair.kernel, problem.diagonal, form.striped, rows, room.singles if single else room.doubles,
+        pair.y, pair.x, cells.lo, cells.hi, problem.penalty, shape.width, shape.group,
+        keep and not at_once, ends.open_begin, ends.open_end,
     )  # fmt: skip
     strips = min(shape.group, -(-n // shape.rows)) if keep else 0
     tile = strips * shape.rows * min(shape.width, n + m - 1) // 4
     marks = room.marks(_marks_of(window.n_cells, n, rows) if at_once else tile)
-    return _Asked(form, shape, laying, marks, at_once, 1e-6 if single else 1e-9)
+    return _Asked(kernel, form, shape, laying, marks, at_once, precision)
+
+
+def _ask_band(problem: Problem, form: Form, shape: Cut, keep: bool, room: Room) -> _Asked | None:
+    """Prepare to lay a band out along its diagonal; None where strips sweep fewer cells."""
+    pair, window = problem.pair, problem.window
+    n, m, radius = len(pair.y), len(pair.x), window.radius
+    if radius is None or window.hi[-1] != n or not form.striped or problem.ends != CLOSED:
+        return None
+    from mmalign_cli.kernels import band as kernel
+
+    size = kernel.marks_of(n, m, radius)
+    few = size <= _BAND_BYTES if keep else 4 * size * _effort(form.dims) < _LEAST_EFFORT
+    if not few or size > _marks_of(window.n_cells, n, shape.rows):
+        return None
+    laying = (
+        pair.kernel, problem.diagonal, room.singles, pair.y, pair.x, radius, problem.penalty
+    )  # fmt: skip
+    return _Asked(kernel, form, shape, laying, room.marks(size), True, 1e-6)
 
 
 def _lay_out(asked: _Asked) -> _LaidOut:

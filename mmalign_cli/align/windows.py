@@ -55,6 +55,21 @@ class Window:
         forward = (np.diff(self.lo) >= 0).all() and (np.diff(self.hi) >= 0).all()
         return bool(forward and (self.lo < self.hi).all()) and not self.mask.size
 
+    @functools.cached_property
+    def radius(self) -> int | None:
+        """The r of which it is the band ``|i - j| <= r``, from the first cell to the last.
+
+        None of other windows; the last column is the last one of its ranges.
+        """
+        if self.full or self.mask.size or not len(self.lo):
+            return None
+        n, m = len(self.lo), int(self.hi[-1])
+        radius = max(int(self.hi[0]) - 1, n - 1 - int(self.lo[-1]))
+        low = np.arange(n) - radius
+        same = self.lo == np.clip(low, 0, m)
+        same &= self.hi == np.clip(low + (2 * radius + 1), 0, m)
+        return radius if abs(n - m) <= radius and same.all() else None
+
     def holds_all(self, m: int) -> bool:
         """Tell whether it holds all cells of rows of `m` columns."""
         return self.full or (not self.mask.size and self.n_cells == len(self.lo) * m)

@@ -18,11 +18,11 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from mmalign_cli.kernels import lanes, packs
+from mmalign_cli.kernels import packs, vectors
 from mmalign_cli.kernels.codes import ENTRY, INNER
 
 WIDTH, ROWS = packs.WIDTH, packs.ROWS
-BY_LANES = lanes.LANES > 0
+BY_LANES = vectors.LANES > 0
 _CELLS = ROWS * WIDTH
 _LINE = 8  # values in a line of the cache
 

@@ -17,14 +17,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from mmalign_cli.kernels import lanes
+from mmalign_cli.kernels import vectors
 from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN
 from mmalign_cli.kernels.forms import Form
 
 Builder: TypeAlias = Any
 Value: TypeAlias = Any
 
-WIDTH = max(lanes.LANES // 2, 1)
+WIDTH = max(vectors.LANES // 2, 1)
 """Pairs that are swept at once."""
 ROWS = 8 if WIDTH == 8 else 4
 """Rows of a block, whose state stays in the registers."""

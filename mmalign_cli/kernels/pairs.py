@@ -21,12 +21,12 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from mmalign_cli.kernels import lanes, packs
+from mmalign_cli.kernels import packs, vectors
 from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, ENTRY, EUCLIDEAN, INNER
 from mmalign_cli.kernels.dtw import SAFE_FAST_MATH
 
 WIDTH, ROWS = packs.WIDTH, packs.ROWS
-BY_LANES = lanes.LANES > 0
+BY_LANES = vectors.LANES > 0
 
 
 def sweep(form: Any, *arguments: Any) -> float:

@@ -30,12 +30,12 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from mmalign_cli.kernels import lanes
+from mmalign_cli.kernels import lanes, vectors
 from mmalign_cli.kernels.codes import BORROWING, ENTRY, EUCLIDEAN
 from mmalign_cli.kernels.sweep import sweep
 from mmalign_cli.kernels.table import aligned, copy, fill, joined, lay_out, slot
 
-_LANES = max(lanes.LANES, 1)
+_LANES = max(vectors.LANES, 1)
 _RING_SIZE = lanes.RING * max(lanes.ROWS, 1)
 
 
@@ -242,7 +242,8 @@ def _keep_tail(table, picked, offset, t0, t1):
 
 
 @njit(**BORROWING)
-def _is_set(marks, bit):
+def is_set(marks, bit):
+    """Tell whether a bit of some bytes is 1."""
     return (marks[bit // 8] >> (bit % 8)) & 1
 
 
@@ -260,9 +261,9 @@ def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
             first -= max(g0, table.span[s, 0]) * (rows // 4)
         p = slot(form.striped, rows - 1 - (i - s * rows))
         bit = (first + (i + j) * (rows // 4)) * 8 + p // lanes_of * lanes_of + p
-        if _is_set(marks, bit):
+        if is_set(marks, bit):
             i, j = i - 1, j - 1
-        elif _is_set(marks, bit + lanes_of):
+        elif is_set(marks, bit + lanes_of):
             j -= 1
         else:
             i -= 1

@@ -30,12 +30,12 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from mmalign_cli.kernels import lanes
+from mmalign_cli.kernels import lanes, vectors
 from mmalign_cli.kernels.codes import CHEBYSHEV, CITYBLOCK, EUCLIDEAN, INNER, SQEUCLIDEAN
 from mmalign_cli.kernels.dtw import SAFE_FAST_MATH
 from mmalign_cli.kernels.table import copy
 
-_LANES, _VECTORS, _ROWS = lanes.LANES, lanes.VECTORS, lanes.ROWS
+_LANES, _VECTORS, _ROWS = vectors.LANES, lanes.VECTORS, lanes.ROWS
 _BLOCKS, _OFFSETS, _CHUNK = lanes.BLOCKS, lanes.OFFSETS, lanes.CHUNK
 
 

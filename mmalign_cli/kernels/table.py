@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from mmalign_cli.kernels import lanes
+from mmalign_cli.kernels import lanes, vectors
 from mmalign_cli.kernels.codes import (
     BORROWING,
     CHEBYSHEV,
@@ -23,8 +23,9 @@ from mmalign_cli.kernels.codes import (
     INNER,
     SQEUCLIDEAN,
 )
+from mmalign_cli.kernels.vectors import copy_vector
 
-_LANES, _VECTORS = lanes.LANES, max(lanes.VECTORS, 1)
+_LANES, _VECTORS = vectors.LANES, max(lanes.VECTORS, 1)
 FAR = 2**30
 """An anti-diagonal that no table has."""
 _LINE = 64
@@ -105,7 +106,7 @@ class Table(NamedTuple):
 
 
 @njit(**INNER)
-def _part(room, size):
+def part(room, size):
     """Return an array that starts at the next cache line of `room`, and what is left behind it."""
     first = -room.ctypes.data % _LINE // room.itemsize
     return room[first : first + size], room[first + size :]
@@ -114,7 +115,7 @@ def _part(room, size):
 @njit(**INNER)
 def aligned(size, kind):
     """Return an array that starts at a cache line, so that no vector of it crosses one."""
-    return _part(np.empty(size + _LINE // 4, kind), size)[0]
+    return part(np.empty(size + _LINE // 4, kind), size)[0]
 
 
 @njit(**BORROWING)
@@ -156,7 +157,7 @@ def cost_between(metric, x, i, y, j):
 
 
 @njit(**INNER)
-def _frame_of_reference(x, y):
+def frame_of_reference(x, y):
     """Return what to subtract and what to multiply by, so that float32 loses least.
 
     Differences of frames do not change with the first, (d,); the second is a power of two.
@@ -190,13 +191,20 @@ def _lay_rows(striped, rows, query, centre, scale, x):
                 x[s, q * rows + to] = (query[i, q] - centre[q]) * scale if i < n else 0.0
 
 
-@njit(**BORROWING)
-def _deal(values, to):
-    """Deal values to vectors: vector s gets the values s + l VECTORS, a lane l each."""
-    for s in range(len(to) // _LANES):
-        vector, ahead = to[s * _LANES : (s + 1) * _LANES], values[s:]
-        for lane in range(_LANES):
-            vector[lane] = ahead[lane * _VECTORS]
+@njit(**INNER)
+def deal(values, n_vectors, to):
+    """Deal values to vectors: vector s gets the values s + l n_vectors, a lane l each.
+
+    Every `n_vectors`-th value is put in a row first: vectors can then be copied as a whole.
+    """
+    size = len(to) // _LANES
+    column = np.empty(size // n_vectors + _LANES + 1, to.dtype)
+    for k in range(n_vectors):
+        ahead, count = values[k:], (size - k + n_vectors - 1) // n_vectors
+        for c in range(count + _LANES - 1):
+            column[c] = ahead[c * n_vectors]
+        for c in range(count):
+            copy_vector(column, c, to, (c * n_vectors + k) * _LANES)
 
 
 @njit(**INNER)
@@ -207,7 +215,7 @@ def _lay_columns(striped, rows, reference, centre, scale, y, size):
         for j in range(m):
             row[rows - 1 + j] = (reference[j, q] - centre[q]) * scale
         if striped:
-            _deal(row, y[q * size * _LANES : (q + 1) * size * _LANES])
+            deal(row, _VECTORS, y[q * size * _LANES : (q + 1) * size * _LANES])
         else:
             copy(row[:size], y[q * size : (q + 1) * size])
 
@@ -227,7 +235,7 @@ def walls_of(striped, rows, kind):
     if not striped:
         return walls
     dealt = aligned(3 * rows * _LANES, kind)
-    _deal(walls, dealt)
+    deal(walls, _VECTORS, dealt)
     return dealt
 
 
@@ -311,7 +319,7 @@ def lay_out(
     """
     (n, dims), m = query.shape, len(reference)
     strips, kind = (n + rows - 1) // rows, room.dtype
-    centre, scale = _frame_of_reference(query, reference)
+    centre, scale = frame_of_reference(query, reference)
     if room.itemsize == 8:
         scale = 1.0
         fill(centre, 0.0)
@@ -341,10 +349,10 @@ def lay_out(
     needed = sum(sizes) + len(sizes) * _LINE
     if len(room) < needed:
         room = np.empty(needed, kind)
-    x, room = _part(room, sizes[0])
-    y, room = _part(room, sizes[1])
-    last_rows, room = _part(room, sizes[2])
-    states, room = _part(room, sizes[3])
+    x, room = part(room, sizes[0])
+    y, room = part(room, sizes[1])
+    last_rows, room = part(room, sizes[2])
+    states, room = part(room, sizes[3])
     x, states = x.reshape(strips, dims * rows), states.reshape(-1, 2 * rows)
     _lay_rows(striped, rows, query, centre, scale, x)
     _lay_columns(striped, rows, reference, centre, scale, y, size)
