@@ -128,6 +128,16 @@ def test_times_that_are_not_there(run, folder):
     assert len(soundfile.read("b.wav")[0]) == 2 * RATE
 
 
+def test_pictures_of_a_code_that_nobody_knows(run, folder, clip):
+    """As a damaged header names it: they are not decoded, but some muxers take no such packets."""
+    data = clip.read_bytes()
+    at = data.index(b"V_MPEG4/ISO/ASP")
+    (folder / "odd.mkv").write_bytes(data[:at] + b"V_MPEG4/ISO/AXX" + data[at + 15 :])
+    done = run("apply", "--map", "m.csv", "odd.mkv", "-o", "new.mp4")
+    assert done.code == 5
+    assert "holds no pictures of code that is not known here" in done.stderr
+
+
 def test_a_damaged_container_leaves_nothing(run, folder, clip):
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     done = run("apply", "--map", "m.csv", clip, "-o", "out.mp4")

@@ -188,6 +188,31 @@ def test_plot_finds_streams_beside_the_document(run, pair, monkeypatch):
     assert run("plot", "../out.json", "-o", "p.png").code == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["parameters"].pop("metric"), "d.json: names no metric"),
+        (lambda d: d.update(projections=[1, 2]), "a: does not fit the alignment's projections"),
+        (lambda d: d.update(projections={"a": 1}), "a: does not fit the alignment's projections"),
+        (
+            lambda d: d.update(projections=[{"mean": [1, 2], "weights": [1, 2]}] * 2),
+            "a: does not fit the alignment's projections",
+        ),
+        (lambda d: d["parameters"].update(step="\ud800\x1b[31m" * 90), ""),
+    ],
+)
+def test_plot_of_documents_edited_by_hand(run, pair, change, message):
+    run("dtw", "a.csv", "b.csv", "-o", "out.json")
+    value = json.loads(Path("out.json").read_text())
+    value.pop("checksum")
+    change(value)
+    Path("d.json").write_text(json.dumps(value))
+    done = run("plot", "d.json", "-o", "p.png")
+    assert done.code == (3 if message else 0), done.stderr
+    assert done.stderr.startswith(f"mmalign: error: {message}" if message else "")
+    assert Path("p.png").exists() == (not message)
+
+
 def test_existing_outputs_are_kept(run, pair):
     Path("out.json").write_text("mine")
     done = run("dtw", "a.csv", "b.csv", "-o", "out.json")

@@ -165,10 +165,10 @@ def as_compared(alignment: Alignment, stream: int, values: FloatArray) -> FloatA
     """
     if alignment.projections is None:
         return values
-    told = alignment.projections[stream]
     try:
+        told = alignment.projections[stream]
         mapped = map_of({**told, **told.get("before", {})})(values)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         name = alignment.streams[stream].name
         raise InputError(name, "does not fit the alignment's projections") from None
     return mapped

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mmalign_cli.commands.options import run_options, take_run
+from mmalign_cli.errors import InputError
 
 
 @click.command(short_help="A picture of an alignment.")
@@ -40,6 +41,9 @@ def plot(alignment: str, output: str | None, **parameters: Any) -> None:
     from mmalign_cli.write.document import read_document
 
     found = read_document(alignment)
+    if "metric" not in found.parameters:
+        hint = "dtw, ctw, gtw and dctw write documents that can be drawn"
+        raise InputError(alignment, "names no metric, by which streams are compared", hint)
     streams = reload_streams(found, alignment)
     with Outputs(run.force) as outputs:
         draw(outputs, output, found, streams)

@@ -212,7 +212,7 @@ class _Work:
         try:
             copy = out.add_stream_from_template(tracks[0])
         except decoding_faults():
-            code = tracks[0].codec_context.name
+            code = getattr(tracks[0].codec_context, "name", "that is not known here")
             what = f"{self._muxer.name} holds no pictures of code {code}"
             raise OutputError(self._output, what, "write .mkv, which holds most") from None
         copy.time_base = Fraction(1, _TICKS)

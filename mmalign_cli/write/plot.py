@@ -106,8 +106,9 @@ def _title(alignment: Alignment) -> str:
     names = (", " if more else " and ").join(_label(s.name) for s in alignment.streams[:2])
     names += f" and {more} more" if more else ""
     parameters = alignment.parameters
-    how = ", ".join(str(parameters[k]) for k in ("metric", "step") if k in parameters)
-    return f"{names}   ·   {alignment.method} ({how})   ·   mean cost {alignment.cost.mean:.4g}"
+    how = ", ".join(_label(str(parameters[k])) for k in ("metric", "step") if k in parameters)
+    cost = f"mean cost {alignment.cost.mean:.4g}"
+    return f"{names}   ·   {_label(alignment.method)} ({how})   ·   {cost}"
 
 
 def _label(name: str) -> str:
