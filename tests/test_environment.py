@@ -185,6 +185,16 @@ def test_61_only_left_overs_of_the_dead_go(folder):
     assert sorted(os.listdir()) == sorted([*keep, f".mmalign-{dead.pid}-folder.tmp", "a.txt"])
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs processes that can stay unwaited for")
+def test_61_left_overs_of_the_dead_that_nobody_waits_for_go(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    (tmp_path / f".mmalign-{dead.pid}-abc.tmp").touch()
+    atomic.remove_left_overs(str(tmp_path))
+    dead.wait()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_61_left_overs_of_others_stay(folder):
     dead = subprocess.Popen([sys.executable, "-c", ""])

@@ -230,7 +230,12 @@ def _is_removable(entry: os.DirEntry[str]) -> bool:
 def _is_dead(process: int) -> bool:
     import psutil
 
-    return not psutil.pid_exists(process)
+    if not psutil.pid_exists(process):
+        return True
+    try:  # one that nobody waits for keeps its number, in a container without an init for good
+        return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error as error:
+        return isinstance(error, psutil.NoSuchProcess)
 
 
 @contextmanager
