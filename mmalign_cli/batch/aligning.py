@@ -17,7 +17,6 @@ from mmalign_cli.pipeline.evaluate import evaluate_alignment
 from mmalign_cli.pipeline.methods import METHODS, Task
 from mmalign_cli.pipeline.streams import load_stream
 from mmalign_cli.streams.spec import Options, StreamSpec, unique_names
-from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.document import text_pieces, to_document
 
 _LARGEST_STORE = 512 * 1024**2
@@ -86,37 +85,32 @@ class Aligner:
             noise, rate = np.random.default_rng(0).normal(size=(8000, 1)), Fraction(8000)
             compute(Stream("noise", noise, EvenTimes(8000, rate), rate, "audio"), Options())
 
-    def align(self, row: Mapping[str, Any], outputs: Outputs) -> Record:
-        """Align one row and hand its document to `outputs`; return its record.
-
-        Raises
-        ------
-        OutputError
-            If the document cannot be written: no fault of the row.
-        """
+    def align(self, row: Mapping[str, Any]) -> tuple[Record, bytes | None]:
+        """Align one row; return its record, and what its document is to hold, if it has one."""
         stats = [stat_of(path) for path in row["inputs"]]
         record: Record = {"id": row["id"], "status": DONE, "method": row["method"]}
         digests: list[str | None] = [None] * len(stats)
         self.meter.reset()
         start = time.perf_counter()
+        document = None
         try:
             alignment = self._alignment(row)
             text = "".join(text_pieces(to_document(alignment, self._setup["with_path"])))
             record |= self._findings(alignment, row["truth"])
             digests = self._digests_of(row["inputs"], stats, alignment)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is of this row alone
-            text = None
             record |= {"status": FAILED, "error": _reason(error)}
             record["streams"] = [path for path, _ in row["streams"]]
+        else:
+            if row["document"] is not None:
+                document = text.encode("ascii")
+                record["bytes"] = len(document)
         record["memory"] = self.meter.peak()
-        if text is not None and row["document"] is not None:
-            with outputs.open(row["document"]) as file:
-                file.write(text.encode("ascii"))
-            record["bytes"] = len(text)
         record["seconds"] = round(time.perf_counter() - start, 6)
         record["finished"] = round(time.time(), 3)
         inputs = [{"stat": s, "sha256": d} for s, d in zip(stats, digests, strict=True)]
-        return record | {"key": key_of(row["task"], digests), "task": row["task"], "inputs": inputs}
+        record |= {"key": key_of(row["task"], digests), "task": row["task"], "inputs": inputs}
+        return record, document
 
     def _alignment(self, row: Mapping[str, Any]) -> Alignment:
         specs = [StreamSpec(path, given) for path, given in row["streams"]]

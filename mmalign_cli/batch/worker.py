@@ -23,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any, BinaryIO, NoReturn
 
 from mmalign_cli import runtime
@@ -69,33 +69,38 @@ class Worker:
         keeping: Future[None] | None = None
         try:
             while rows:
-                with ExitStack() as unfinished:
-                    outputs = unfinished.enter_context(Outputs(force=True, together=True))
-                    records = self._align_some(rows, outputs)
-                    finished = unfinished.pop_all()
+                records, documents = self._align_some(rows)
                 if keeping is not None:
                     keeping.result()
-                keeping = keeper.submit(self._keep, finished, records)
+                keeping = keeper.submit(self._keep, records, documents)
             if keeping is not None:
                 keeping.result()
         except MmalignError as error:
             self._say({"broken": [error.subject, error.what, error.hint]})
 
-    def _align_some(self, rows: deque[Mapping[str, Any]], outputs: Outputs) -> list[Record]:
+    def _align_some(self, rows: deque[Mapping[str, Any]]) -> tuple[list[Record], dict[str, bytes]]:
         """Align rows for a quarter of a second, or until one took more memory than its share."""
         records: list[Record] = []
+        documents: dict[str, bytes] = {}
         until = time.monotonic() + TOGETHER_S
         self._granted = self._share
         while rows and self._granted <= self._share and time.monotonic() < until:
             self._begun += 1
             self._mark.set(self._begun, True)
-            records.append(self._aligner.align(rows.popleft(), outputs))
+            row = rows.popleft()
+            record, document = self._aligner.align(row)
+            records.append(record)
+            if document is not None:
+                documents[row["document"]] = document
         self._mark.set(self._begun, False)
-        return records
+        return records, documents
 
-    def _keep(self, outputs: ExitStack, records: Sequence[Record]) -> None:
+    def _keep(self, records: Sequence[Record], documents: Mapping[str, bytes]) -> None:
         """Bring documents to their places."""
-        outputs.close()
+        with Outputs(force=True, together=True) as outputs:
+            for path, data in documents.items():
+                with outputs.open(path) as file:
+                    file.write(data)
         runtime.WRITTEN.clear()
         self._say({"kept": records})
 

@@ -47,6 +47,7 @@ from mmalign_cli.kernels.vectors import (
     integer,
     least_way,
     most,
+    named,
     repeated,
     splat,
 )
@@ -246,13 +247,7 @@ def run(
              "walls", "near", "far", "marks", "mark_at", "penalty", "t0", "t", "t1")  # fmt: skip
 
     def emit(context, builder, signature, arguments):
-        value = dict(zip(names, arguments, strict=True))
-        kinds = dict(zip(names, signature.args, strict=True))
-        memories = {
-            name: Memory(context, builder, kinds[name], value[name])
-            for name in names
-            if isinstance(kinds[name], types.Array)
-        }
+        value, memories = named(context, builder, names, signature.args, arguments)
         steps = _Steps(form.form, marks_on, n_walls, memories, value)
         n, before = builder.sub(value["t1"], value["t"]), builder.sub(value["t"], value["t0"])
         now = [memories["state"].load(integer(0), k * LANES) for k in range(2 * VECTORS)]

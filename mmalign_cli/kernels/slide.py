@@ -45,6 +45,7 @@ from mmalign_cli.kernels.vectors import (
     integer,
     least_way,
     most,
+    named,
     repeated,
 )
 
@@ -233,13 +234,7 @@ def run_pass(
              "walls", "wall", "vectors", "marks", "mark_at", "penalty")  # fmt: skip
 
     def emit(context, builder, signature, arguments):
-        value = dict(zip(names, arguments, strict=True))
-        kinds = dict(zip(names, signature.args, strict=True))
-        memories = {
-            name: Memory(context, builder, kinds[name], value[name])
-            for name in names
-            if isinstance(kinds[name], types.Array)
-        }
+        value, memories = named(context, builder, names, signature.args, arguments)
         _Pass(builder, form.form, marks_on, memories, value).take()
 
     whole = types.intp

@@ -8,7 +8,7 @@ AVX-512, 8 with AVX2, 4 elsewhere, which every 64-bit machine has (SSE2, NEON).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from llvmlite import ir
@@ -63,6 +63,20 @@ class Memory:
     def store(self, value: Value, at: Value, more: int, align: int = 4) -> None:
         """Write a vector, or whatever it is."""
         self.builder.store(value, self.address(at, more, value.type), align=align)
+
+
+def named(
+    context: Any, builder: Builder, names: Sequence[str], kinds: Sequence[Any],
+    arguments: Sequence[Value],
+) -> tuple[dict[str, Value], dict[str, Memory]]:  # fmt: skip
+    """Return the arguments of an intrinsic by name, and its arrays as memory."""
+    value = dict(zip(names, arguments, strict=True))
+    memories = {
+        name: Memory(context, builder, kind, value[name])
+        for name, kind in zip(names, kinds, strict=True)
+        if isinstance(kind, types.Array)
+    }
+    return value, memories
 
 
 def splat(builder: Builder, scalar: Value) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import struct
@@ -15,6 +16,7 @@ from mmalign_cli.model import Array
 
 FIELD = "checksum"
 _KIND = "sha256"
+_ENCODE = json.JSONEncoder().encode
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
@@ -62,23 +64,37 @@ def check_seal(document: Mapping[str, Any], path: str) -> None:
 
 def _feed(take: Callable[[bytes], object], value: Any) -> None:
     """Tell a digest a value, in a way that no other value is told."""
-    numbers = _numbers(value)
-    if numbers is not None:
-        take(f"#{numbers.shape}".encode())
-        take(numbers.tobytes())
-    elif isinstance(value, Mapping):
+    if isinstance(value, str):
+        take(_ENCODE(value).encode() + b",")
+    elif isinstance(value, dict):
         take(b"{")
         for name in sorted(value):
-            _feed(take, name)
+            take(_name(name))
             _feed(take, value[name])
         take(b"}")
     elif isinstance(value, list | tuple | np.ndarray):
+        _feed_items(take, value)
+    elif isinstance(value, Mapping):
+        _feed(take, dict(value))
+    else:
+        take(_scalar(value) + b",")
+
+
+def _feed_items(take: Callable[[bytes], object], items: Any) -> None:
+    numbers = _numbers(items)
+    if numbers is None:
         take(b"[")
-        for item in value:
+        for item in items:
             _feed(take, item)
         take(b"]")
     else:
-        take(_scalar(value) + b",")
+        take(f"#{numbers.shape}".encode())
+        take(numbers.tobytes())
+
+
+@functools.lru_cache(1024)  # documents have the same names over and over
+def _name(name: str) -> bytes:
+    return _ENCODE(name).encode() + b","
 
 
 def _numbers(value: Any) -> Array | None:
@@ -101,4 +117,4 @@ def _scalar(value: Any) -> bytes:
             return b"#" + struct.pack("<d", value)
         except (OverflowError, struct.error):  # which of them, Python's version decides
             pass
-    return json.dumps(value).encode()
+    return _ENCODE(value).encode()
