@@ -108,8 +108,8 @@ def test_59_standard_error_is_full(wave):
 
 def test_59_file_too_large(wave):
     (wave / "out.csv").write_text("old")
-    np.savetxt("a.csv", np.random.default_rng(0).standard_normal((500, 3)), delimiter=",")
-    done = shell("ulimit -f 1; trap '' XFSZ; $M features a.csv,rate=10 -o out.csv --force")
+    np.savetxt("a.csv", np.random.default_rng(0).standard_normal((20000, 3)), delimiter=",")
+    done = shell("ulimit -f 1000; trap '' XFSZ; $M features a.csv,rate=10 -o out.csv --force")
     assert done.returncode == 5
     assert done.stderr == b"mmalign: error: out.csv: cannot be written: File too large\n"
     assert (wave / "out.csv").read_text() == "old"
