@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import queue
+import subprocess
+import sys
+import threading
 from dataclasses import dataclass
 
+import jsonschema
 import numpy as np
 import pytest
 
 from mmalign_cli import runtime
+from mmalign_cli.batch import slot
+from mmalign_cli.batch.mark import Mark
+from mmalign_cli.batch.worker import Worker
 from mmalign_cli.commands.main import _run
 
 # Before any test module imports numba: workers and the commands they start compile once for all.
@@ -59,3 +68,54 @@ def wave(folder):
         rows = np.column_stack([t, np.sin(6 * t * 20 / n), np.cos(4 * t * 20 / n)])
         np.savetxt(folder / f"{name}.csv", rows, delimiter=",", header="time,x,y", comments="")
     return folder
+
+
+@pytest.fixture(scope="session")
+def schema():
+    done = subprocess.run(
+        [sys.executable, "-m", "mmalign_cli", "schema", "alignment"],
+        capture_output=True,
+        check=True,
+    )
+    value = json.loads(done.stdout)
+    jsonschema.Draft202012Validator.check_schema(value)
+    return jsonschema.Draft202012Validator(value)
+
+
+class WorkerInside:
+    """A worker in a thread of this process: to start one of its own takes seconds."""
+
+    def __init__(self, cwd, threads):
+        self._lines, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
+        self.mark = Mark()
+        self.started.append(self)
+        threading.Thread(target=Worker(self._lines, self).serve, daemon=True).start()
+
+    def write(self, data):
+        self._answers.put(data)
+
+    def flush(self):
+        pass
+
+    def send(self, message):
+        self._lines.put(json.dumps(message).encode())
+
+    def receive(self):
+        return json.loads(self._answers.get())
+
+    def resident(self):
+        return 0
+
+    def bury(self):
+        self.mark.unlink()
+        return 0, ""
+
+
+@pytest.fixture
+def inside(monkeypatch):
+    """Workers are threads; returns the list of those that were started."""
+    WorkerInside.started = []
+    monkeypatch.setattr(slot, "WorkerProcess", WorkerInside)
+    monkeypatch.setattr(runtime, "limit_threads", lambda n: None)
+    yield WorkerInside.started
+    runtime.admit_by(lambda n_bytes: None)

@@ -6,12 +6,10 @@ import csv
 import io
 import json
 import os
-import queue
 import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -21,52 +19,10 @@ import pytest
 import soundfile
 from test_sync import RATE, bursts, heard
 
-from mmalign_cli import runtime
 from mmalign_cli.batch import process, slot
-from mmalign_cli.batch.mark import Mark
-from mmalign_cli.batch.worker import Worker
 from mmalign_cli.write.document import read_document
 
 TIMES = ("finished", "seconds", "memory")
-
-
-class WorkerInside:
-    """A worker in a thread of this process: to start one of its own takes seconds."""
-
-    def __init__(self, cwd, threads):
-        self._lines, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
-        self.mark = Mark()
-        self.started.append(self)
-        threading.Thread(target=Worker(self._lines, self).serve, daemon=True).start()
-
-    def write(self, data):
-        self._answers.put(data)
-
-    def flush(self):
-        pass
-
-    def send(self, message):
-        self._lines.put(json.dumps(message).encode())
-
-    def receive(self):
-        return json.loads(self._answers.get())
-
-    def resident(self):
-        return 0
-
-    def bury(self):
-        self.mark.unlink()
-        return 0, ""
-
-
-@pytest.fixture
-def inside(monkeypatch):
-    """Workers are threads; returns the list of those that were started."""
-    WorkerInside.started = []
-    monkeypatch.setattr(slot, "WorkerProcess", WorkerInside)
-    monkeypatch.setattr(runtime, "limit_threads", lambda n: None)
-    yield WorkerInside.started
-    runtime.admit_by(lambda n_bytes: None)
 
 
 @pytest.fixture

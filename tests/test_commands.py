@@ -7,25 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
 import naive
 import numpy as np
 import pytest
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_data"
 TAKES = [str(SAMPLES / "piece_take1.wav"), str(SAMPLES / "piece_take2.wav")]
-
-
-@pytest.fixture(scope="session")
-def schema():
-    done = subprocess.run(
-        [sys.executable, "-m", "mmalign_cli", "schema", "alignment"],
-        capture_output=True,
-        check=True,
-    )
-    value = json.loads(done.stdout)
-    jsonschema.Draft202012Validator.check_schema(value)
-    return jsonschema.Draft202012Validator(value)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from test_commands import document, schema  # noqa: F401 -- a fixture
+from test_commands import document
 from test_faults import refused
 
 from mmalign_cli.align.dtw import bytes_needed, dtw
@@ -38,7 +38,7 @@ PAIR = ("dtw", "song.csv", "phrase.csv")
 
 
 @pytest.mark.parametrize("step", ["symmetric1", "asymmetric", "symmetricP1"])
-def test_matches_are_in_the_document_and_in_the_summary(run, planted, schema, step):  # noqa: F811
+def test_matches_are_in_the_document_and_in_the_summary(run, planted, schema, step):
     options = (*PAIR, "--subsequence", "--top", "3", "--step", step)
     found = document(run, *options)
     schema.validate(found)
@@ -110,7 +110,7 @@ def test_a_picture_shows_the_matches_now_and_later(run, planted):
     assert pictures[0] != pictures[1] == pictures[2]
 
 
-def test_anchors_by_name_by_order_and_to_the_nearest_frame(run, planted, schema):  # noqa: F811
+def test_anchors_by_name_by_order_and_to_the_nearest_frame(run, planted, schema):
     given = {
         "names.csv": "phrase,song\n0.52,16\n1.5,25.04\n",
         "times.csv": "song_time,phrase_time\n16,0.52\n25.04,1.5\n",
@@ -128,7 +128,7 @@ def test_anchors_by_name_by_order_and_to_the_nearest_frame(run, planted, schema)
     assert [250, 15] in paths[0]
 
 
-def test_a_pattern_from_a_file_is_the_same_as_the_one_of_the_registry(run, planted, schema):  # noqa: F811
+def test_a_pattern_from_a_file_is_the_same_as_the_one_of_the_registry(run, planted, schema):
     (planted / "mine.json").write_text(json.dumps(SYMMETRIC2))
     mine = document(run, *PAIR, "--step", "mine.json")
     known = document(run, *PAIR, "--step", "symmetric2")

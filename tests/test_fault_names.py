@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_batch import inside  # noqa: F401 -- a fixture
 from test_faults import contents
 
 HOSTILE = "=cmd\x1b]0;owned\x07\x1b[31m[red]\n$\\frac{%s{0}"
@@ -90,7 +89,7 @@ def test_71_72_streams(run, hostile):
     harmless(run, f"{HOSTILE}", code=2)
 
 
-def test_71_72_a_batch(run, hostile, inside):  # noqa: F811
+def test_71_72_a_batch(run, hostile, inside):
     with open("m.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["id", "reference", "query", "=note"])

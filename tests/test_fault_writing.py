@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_batch import inside  # noqa: F401 -- a fixture
 from test_faults import contents
 
 from mmalign_cli.commands.main import _run
@@ -274,7 +273,7 @@ def rows(wave):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_batch_goes_on_later(run, rows, inside, place):  # noqa: F811
+def test_a_batch_goes_on_later(run, rows, inside, place):
     """Whichever call fails: what is there is whole, and a second run does the rest."""
     arguments = ["batch", "m.csv", "-o", "out", "--jobs", "1", "-q"]
     assert run(*arguments).code == 0

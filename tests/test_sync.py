@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-from test_commands import schema  # noqa: F401 - a fixture
 from test_faults import contents, refused
 
 from mmalign_cli.model import TimeMap
@@ -53,7 +52,7 @@ def found(run, *arguments):
     return json.loads(done.stdout)
 
 
-def test_offset_sentence_and_document(run, pair, schema):  # noqa: F811
+def test_offset_sentence_and_document(run, pair, schema):
     done = run("sync", "camera.wav", "recorder.wav", "--alignment", "sync.json")
     assert done.code == 0, done.stderr
     first, why = done.stdout.splitlines()
