@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
+import re
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +28,7 @@ from mmalign_cli.batch.runner import Pace
 from mmalign_cli.batch.session import locked
 from mmalign_cli.batch.summary import COLUMNS
 from mmalign_cli.batch.wire import decode, encode
+from mmalign_cli.commands import batch_progress
 from mmalign_cli.commands.main import COMMANDS
 from mmalign_cli.commands.rows import ROW_METHODS, OptionReader, RowReader
 from mmalign_cli.errors import InputError, OutputError, UsageError
@@ -431,3 +437,53 @@ def test_the_peak_of_memory_is_of_what_came_since():
     after = meter.peak()
     assert while_held - before > 50e6
     assert while_held - after > 50e6 or meter._files is None
+
+
+# ---------------------------------------------------------------- progress
+
+
+class Screen(io.StringIO):
+    def __init__(self, is_terminal):
+        super().__init__()
+        self.isatty = lambda: is_terminal
+
+
+def shown(monkeypatch, is_terminal, quiet=False):
+    """Return what is on stderr when a batch is half done."""
+
+    @contextlib.contextmanager
+    def once(every_s, tick):
+        yield
+        tick()
+
+    monkeypatch.setattr(batch_progress, "_ticking", once)
+    monkeypatch.setattr(sys, "stderr", Screen(is_terminal))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(batch_progress, "time", SimpleNamespace(monotonic=lambda: 60.0))
+    tally = batch_progress.Tally(8, since=0.0)
+    with batch_progress.progress(tally, quiet):
+        tally.count([{"status": status} for status in ("done", "failed", "done", "done")])
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sys.stderr.getvalue())
+
+
+def test_progress_elsewhere_is_a_line(monkeypatch):
+    line = "mmalign: 4 of 8 rows, 1 failed, 0.0667 a second, 1 min left\n"
+    assert shown(monkeypatch, False) == line
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch):
+    assert re.search(r"4/8 1 failed 0\.0667 a second", shown(monkeypatch, True))
+
+
+def test_progress_can_be_silent(monkeypatch):
+    assert shown(monkeypatch, True, quiet=True) == ""
+
+
+def test_progress_of_nothing_yet():
+    assert batch_progress.Tally(8).line().endswith("0 a second, time left unknown")
+
+
+def test_ticks_come_until_the_end():
+    ticks = threading.Semaphore(0)
+    with batch_progress._ticking(0.001, ticks.release):
+        assert ticks.acquire(timeout=60)

@@ -31,14 +31,24 @@ class Tally:
         self.failed += failed
         self.done += len(records) - failed
 
+    @property
+    def ended(self) -> int:
+        """Rows that are done or failed."""
+        return self.done + self.failed
+
+    @property
+    def rate(self) -> float:
+        """Rows that end in a second."""
+        return self.ended / max(time.monotonic() - self.since, 1e-9)
+
     def line(self) -> str:
         """Return how far it is, for people."""
-        ended = self.done + self.failed
-        rate = ended / max(time.monotonic() - self.since, 1e-9)
-        left = (self.total - ended) / rate if ended else float("inf")
-        left_text = f"{left / 60:.0f} min left" if ended else "time left unknown"
+        left = "time left unknown"
+        if self.ended:
+            left = f"{(self.total - self.ended) / self.rate / 60:.0f} min left"
         return (
-            f"{ended} of {self.total} rows, {self.failed} failed, {rate:.3g} a second, {left_text}"
+            f"{self.ended} of {self.total} rows, {self.failed} failed,"
+            f" {self.rate:.3g} a second, {left}"
         )
 
 
@@ -101,9 +111,7 @@ def _bars(tally: Tally) -> Iterator[None]:
         task = bars.add_task("rows", total=tally.total, failed=0, rate=0.0)
 
         def show() -> None:
-            ended = tally.done + tally.failed
-            rate = ended / max(time.monotonic() - tally.since, 1e-9)
-            bars.update(task, completed=ended, failed=tally.failed, rate=rate)
+            bars.update(task, completed=tally.ended, failed=tally.failed, rate=tally.rate)
 
         with _ticking(0.2, show):
             yield
