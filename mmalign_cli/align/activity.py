@@ -20,6 +20,7 @@ from mmalign_cli.model import Float64Array, FloatArray, Stream
 
 GRID_S = 0.01
 """Lags are tried so far apart, and curves are compared at moments so far apart."""
+_ROUNDING_S = 1e-9
 _BLUR_S = 0.04  # a frame of video: what is faster, one of the streams cannot show
 _CHANGE_WEIGHT = 2.0
 _LEAST_SHARE = 1 / 2  # of the shorter stream that must overlap
@@ -40,11 +41,12 @@ class Shift:
     correlation : float
         Of the activities over their overlap.
     independent : float
-        How many independent moments the overlap holds.
+        How many independent numbers the overlap holds.
     nats : float
         Log likelihood over that of curves that are unrelated.
     p_value : float
-        Probability that unrelated curves correlate so well at any lag.
+        Probability that unrelated curves correlate so well at any lag, were their numbers
+        independent and Gaussian; those of real curves are less so: `activity_relation` asks nulls.
     """
 
     offset_s: float
@@ -118,7 +120,7 @@ def shift_of(
     lags = np.arange(least - len(y), len(x) - least + 1)
     starts = float(reference_s[0] - other_s[0])
     if max_offset_s is not None:
-        lags = lags[np.abs(lags * GRID_S + starts) <= max_offset_s]
+        lags = lags[np.abs(lags * GRID_S + starts) <= max_offset_s + _ROUNDING_S]
     if len(lags) == 0 or x.std() == 0 or y.std() == 0:
         return None
     r, n = _correlations(x, y, lags)

@@ -9,6 +9,7 @@ the absolute value counts.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -126,7 +127,7 @@ def candidates(
         lags = np.abs(np.concatenate([lags[-width:], lags[: len(long)]]))
         spread = float(np.sqrt(np.mean(lags**2)))
         if max_offset_s is not None:
-            _close(lags, start + width, int(max_offset_s * COARSE_RATE))
+            _close(lags, start + width, math.ceil(max_offset_s * COARSE_RATE))
         middle = (start + width / 2) / COARSE_RATE
         for peak in _highest(lags):
             there = (peak - width + len(chunk) / 2) / COARSE_RATE

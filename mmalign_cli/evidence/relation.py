@@ -22,6 +22,7 @@ LEAST_SHARE = 0.4
 LEAST_CHANCE = 0.02
 LARGEST_ACTIVITY_P = 0.05
 TIMES_CHANCE = 1.3
+_ENOUGH_NUMBERS = 100  # some ten seconds of talking faces: true offsets then beat all nulls
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def activity_relation(
     dict
         ``distinct`` is a log likelihood of 1.3 times the reversed null's, where the correlation is
         chance with a probability of .05 at most; ``p_value`` the share of nulls that are as
-        likely, itself counted; supported is both, that one at most .05.
+        likely, itself counted; supported is both, that one at most .05. Streams that are long
+        enough for the nulls to tell are distinct only where they are supported.
     """
     backward, *others = (
         0.0 if null is None else null.nats for null in (reversed_null, *shuffled_nulls)
@@ -107,6 +109,7 @@ def activity_relation(
     as_likely = sum(nats >= shift.nats for nats in (backward, *others))
     p = (1 + as_likely) / (2 + len(others))
     distinct = shift.nats >= TIMES_CHANCE * backward and shift.p_value <= LARGEST_ACTIVITY_P
+    distinct &= p <= LARGEST_ACTIVITY_P or shift.independent < _ENOUGH_NUMBERS
     return {
         "evidence": shift.nats,
         "correlation": shift.correlation,
