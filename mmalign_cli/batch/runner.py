@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mmalign_cli.batch.job import Job, Record
-from mmalign_cli.batch.slot import Setup, Slots
+from mmalign_cli.batch.slot import CHUNKS, Setup, Slots
 from mmalign_cli.errors import InputError, UsageError
 
 _CHUNK_S = 0.5
@@ -45,7 +45,7 @@ class Pace:
         while done < len(jobs):
             if self._seconds_a_row is not None:
                 fits = int(_CHUNK_S / max(self._seconds_a_row, 1e-6))
-                left = -(-(len(jobs) - done) // (2 * self._workers))
+                left = -(-(len(jobs) - done) // (2 * CHUNKS * self._workers))
                 self._size = max(1, min(fits, 2 * self._size, left, _LONGEST_CHUNK))
             yield jobs[done : done + self._size]
             done += self._size
@@ -80,6 +80,10 @@ class Engine(Protocol):
         """How many rows it runs at a time."""
 
     @property
+    def chunks(self) -> int:
+        """How many chunks it has at a time."""
+
+    @property
     def backend(self) -> str:
         """Its name to joblib."""
 
@@ -92,10 +96,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class ThisMachine:
-    """Threads of this process, each with a worker."""
+    """Threads of this process, some for each worker."""
 
     workers: int
     backend: str = "threading"
+
+    @property
+    def chunks(self) -> int:
+        """Those that workers have, and those that are sent ahead."""
+        return CHUNKS * self.workers
 
     def fit(self, setup: Setup) -> Setup:
         """Return the setup as it is."""
@@ -120,6 +129,11 @@ class Dask:
     client: Any
     workers: int
     backend: str = "dask"
+
+    @property
+    def chunks(self) -> int:
+        """One a thread: dask runs no more."""
+        return self.workers
 
     def fit(self, setup: Setup) -> Setup:
         """Share out what a worker of the cluster may use."""
@@ -196,8 +210,10 @@ def run(jobs: Sequence[Job], setup: Setup, engine: Engine) -> Iterator[list[Reco
     name, pace = uuid.uuid4().hex, Pace(engine.workers)
     setup = engine.fit(setup)
     ordered = sorted(jobs, key=lambda job: -job.weight)
-    with parallel_config(engine.backend, n_jobs=engine.workers):
-        parallel = Parallel(return_as="generator_unordered", batch_size=1)
+    with parallel_config(engine.backend, n_jobs=engine.chunks):
+        parallel = Parallel(
+            return_as="generator_unordered", batch_size=1, pre_dispatch=CHUNKS * engine.workers
+        )
         results = parallel(delayed(run_chunk)(name, setup, c) for c in pace.chunks(ordered))
         try:
             for records in results:

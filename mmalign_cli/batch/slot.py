@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,8 @@ from mmalign_cli.errors import ExitCode, MmalignError, OutputError
 from mmalign_cli.runtime import format_size, memory_to_use
 from mmalign_cli.write.atomic import remove_left_overs
 
+CHUNKS = 2
+"""Chunks of short rows that a slot may have at a time."""
 _TICK_S = 0.1
 _MOST_DEATHS = 3
 
@@ -74,8 +78,24 @@ class StoppedError(Exception):
     """The run is over: whatever a slot was doing is of no use any more."""
 
 
+class _Chunk:
+    """Rows that were handed over together, and those of their records that are there."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.records: list[Record] = []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all records are there."""
+        return len(self.records) == len(self.jobs)
+
+
 class Slot:
-    """One worker.
+    """One worker, and the rows that it has been sent.
+
+    Several threads may hand over rows at a time: what is sent ahead keeps the worker busy while
+    documents of the rows before go to disk. One of them listens, for all.
 
     Parameters
     ----------
@@ -89,12 +109,20 @@ class Slot:
         self._budget = budget
         self._process: WorkerProcess | None = None
         self._seen, self._since = 0, 0.0
-        self._sent = 0
+        self._rows: deque[tuple[_Chunk, Job]] = deque()  # sent, without a record, in order
+        self._n_ended = 0  # rows of this process that have a record
+        self._sending, self._listening = threading.Lock(), threading.Lock()
+        self._sharing, self._n_sharing = threading.Lock(), 0
         self._resident = 0
         self._held = 0
         self._fate: tuple[str, str] | None = None
         self._is_closed = False
         self._deaths = 0
+
+    @property
+    def has_process(self) -> bool:
+        """Whether the worker is there already."""
+        return self._process is not None
 
     def run(self, jobs: Sequence[Job]) -> list[Record]:
         """Align rows; a row that the worker dies of is a failed one.
@@ -104,40 +132,58 @@ class Slot:
         OutputError
             If documents cannot be written.
         """
-        records: list[Record] = []
-        todo = list(jobs)
-        self._held = self._budget.take(self._budget.share)
-        try:
-            while todo:
-                process = self._process or self._start()
-                todo = self._attempt(process, todo, records)
-        finally:
-            self._budget.give(self._held)
-        return records
+        chunk = _Chunk(jobs)
+        with self._share():
+            with self._sending:
+                self._rows.extend((chunk, job) for job in jobs)
+                self._send_rows(jobs)
+            with self._listening:
+                while not chunk.is_done:
+                    self._listen()
+        return chunk.records
 
-    def _attempt(
-        self, process: WorkerProcess, jobs: Sequence[Job], records: list[Record]
-    ) -> list[Job]:
-        """Align rows until all are, or the worker dies; return those that are still to do."""
-        kept, before = 0, self._sent
-        self._send({"rows": [self._row(job) for job in jobs]})
-        self._sent += len(jobs)
-        while kept < len(jobs):
-            message = self._receive()
-            if message is None:
-                number = process.mark.get()
-                culprit = jobs[number - before - 1] if number else None
-                records += self._bury(process, culprit)
-                return [job for job in jobs[kept:] if job is not culprit]
-            if "kept" in message:
-                records += message["kept"]
-                kept += len(message["kept"])
-                self._shrink()
-            elif "need" in message:
-                self._grow(message["need"])
-            elif "broken" in message:
-                raise OutputError(*message["broken"])
-        return []
+    @contextmanager
+    def _share(self) -> Iterator[None]:
+        """Hold the worker's share of memory while rows are with it."""
+        with self._sharing:
+            if not self._n_sharing:
+                self._held = self._budget.take(self._budget.share)
+            self._n_sharing += 1
+        try:
+            yield
+        finally:
+            with self._sharing:
+                self._n_sharing -= 1
+                if not self._n_sharing:
+                    self._budget.give(self._held)
+
+    def _listen(self) -> None:
+        """Take one message, from a worker that is started if there is none."""
+        process = self._process or self._start()
+        message = self._receive()
+        if message is None:
+            self._bury(process)
+        elif "kept" in message:
+            for record in message["kept"]:
+                self._end(0, record)
+            self._n_ended += len(message["kept"])
+            self._shrink()
+        elif "need" in message:
+            self._grow(message["need"])
+        elif "broken" in message:
+            self._is_closed = True  # what it has not written it forgets
+            raise OutputError(*message["broken"])
+
+    def _end(self, place: int, record: Record) -> None:
+        """Give a row its record."""
+        with self._sending:
+            chunk = self._rows[place][0]
+            del self._rows[place]
+            chunk.records.append(record)
+
+    def _send_rows(self, jobs: Sequence[Job]) -> None:
+        if jobs:
+            self._send({"rows": [self._row(job) for job in jobs]})
 
     def _row(self, job: Job) -> Mapping[str, Any]:
         """Return what a worker is told of a row."""
@@ -157,7 +203,8 @@ class Slot:
         self._budget.give(self._held)
         self._held = 0
         self._held = self._budget.take(n_bytes)
-        self._send({"go": True})
+        with self._sending:
+            self._send({"go": True})
 
     def _shrink(self) -> None:
         """Give back what a row needed beyond its share."""
@@ -166,28 +213,32 @@ class Slot:
             self._held = self._budget.share
 
     def _start(self) -> WorkerProcess:
-        """Start a worker, and wait until it has loaded all that rows need."""
+        """Start a worker, send it all rows, and wait until it has loaded what they need."""
         setup, budget = self._setup, self._budget
-        self._fate, self._sent = None, 0
-        self._process = WorkerProcess(setup.cwd, setup.threads)
-        self._send(
-            {
-                "mark": self._process.mark.path,
-                "share": budget.share,
-                "memory": budget.total,
-                "threads": setup.threads,
-                "with_path": setup.with_path,
-                "tolerance": setup.tolerance_s,
-                "with_sounds": setup.with_sounds,
-            }
-        )
+        with self._sending:
+            if self._is_closed:
+                raise StoppedError
+            self._fate, self._n_ended = None, 0
+            self._process = process = WorkerProcess(setup.cwd, setup.threads)
+            self._send(
+                {
+                    "mark": process.mark.path,
+                    "share": budget.share,
+                    "memory": budget.total,
+                    "threads": setup.threads,
+                    "with_path": setup.with_path,
+                    "tolerance": setup.tolerance_s,
+                    "with_sounds": setup.with_sounds,
+                }
+            )
+            self._send_rows([job for _, job in self._rows])
         message = self._receive()
         if message is None:
-            words = self._process.bury()[1]
+            words = process.bury()[1]
             raise MmalignError("worker", f"does not start: {words or 'it says nothing'}")
-        self._process.mark.unlink()
+        process.mark.unlink()
         self._resident = message["ready"]
-        return self._process
+        return process
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._process is not None:
@@ -200,26 +251,30 @@ class Slot:
             raise StoppedError
         return message
 
-    def _bury(self, process: WorkerProcess, job: Job | None) -> list[Record]:
-        """Return the record of the row that the worker died of, if it died of one.
+    def _bury(self, process: WorkerProcess) -> None:
+        """End a worker that has died; the row that it died of, if there is one, has failed.
 
         Raises
         ------
         MmalignError
             If workers again and again die of no row.
         """
-        self._process = None
+        number = process.mark.get()
+        with self._sending:
+            self._process = None
         code, words = process.bury()
         what, hint = self._fate or cause_of(code)
         if hint is None and words:
             what = f"{what}: {words}"
-        if job is None:
-            self._deaths += 1
-            if self._deaths > _MOST_DEATHS:
-                raise MmalignError("worker", f"while documents went to disk {what}", hint)
-            return []
-        status = ExitCode.FAULT if hint is None else ExitCode.NO_ALIGNMENT
-        return [failure(job, self._setup.how(), status, job.id, what, hint)]
+        if number:
+            place = number - self._n_ended - 1
+            job = self._rows[place][1]
+            status = ExitCode.FAULT if hint is None else ExitCode.NO_ALIGNMENT
+            self._end(place, failure(job, self._setup.how(), status, job.id, what, hint))
+            return
+        self._deaths += 1
+        if self._deaths > _MOST_DEATHS:
+            raise MmalignError("worker", f"while documents went to disk {what}", hint)
 
     def watch(self) -> None:
         """Kill a worker whose row takes too long, or more memory than there is for all."""
@@ -242,12 +297,17 @@ class Slot:
     def close(self) -> None:
         """End the worker, whatever it is doing."""
         self._is_closed = True
-        if self._process is not None:
-            self._process.bury()
+        process = self._process
+        if process is not None:
+            process.kill()  # or who is sending it something may wait for it
+        with self._sending:
+            process, self._process = self._process, None
+        if process is not None:
+            process.bury()
 
 
 class Slots:
-    """The slots of one run in this process: one for each thread, all watched.
+    """The slots of one run in this process, all watched.
 
     Parameters
     ----------
@@ -256,37 +316,46 @@ class Slots:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._budget = Budget(setup.memory or memory_to_use(), setup.jobs)
-        self._own = threading.local()
-        self._all: list[Slot] = []
-        self._lock = threading.Lock()
+        budget = Budget(setup.memory or memory_to_use(), setup.jobs)
+        self._sizes: dict[Slot, list[int]] = {Slot(setup, budget): [] for _ in range(setup.jobs)}
+        self._changed = threading.Condition()
         self._is_over = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def run(self, jobs: Sequence[Job]) -> list[Record]:
-        """Align rows in the slot of the thread that calls."""
-        return self._of_this_thread().run(jobs)
+        """Align rows in a slot that is free, or will soon be."""
+        slot, size = self._claimed(len(jobs)), len(jobs)
+        try:
+            return slot.run(jobs)
+        finally:
+            with self._changed:
+                self._sizes[slot].remove(size)
+                self._changed.notify_all()
 
-    def _of_this_thread(self) -> Slot:
-        slot: Slot | None = getattr(self._own, "slot", None)
-        if slot is None:
-            slot = self._own.slot = Slot(self._setup, self._budget)
-            with self._lock:
-                if self._is_over.is_set():
-                    raise StoppedError
-                self._all.append(slot)
-        return slot
+    def _claimed(self, size: int) -> Slot:
+        """Wait for a slot without rows, or with short ones: one chunk of them is sent ahead."""
+        with self._changed:
+            while not self._is_over.is_set():
+                slot, sizes = min(
+                    self._sizes.items(), key=lambda item: (len(item[1]), not item[0].has_process)
+                )
+                if not sizes or (len(sizes) < CHUNKS and min(size, *sizes) > 1):
+                    sizes.append(size)
+                    return slot
+                self._changed.wait()
+        raise StoppedError
 
     def _watch(self) -> None:
         while not self._is_over.wait(_TICK_S):
-            for slot in list(self._all):
+            for slot in self._sizes:
                 slot.watch()
 
     def close(self) -> None:
         """End all workers; no half document of theirs stays."""
-        with self._lock:
+        with self._changed:
             self._is_over.set()
-            for slot in self._all:
-                slot.close()
+            self._changed.notify_all()
+        for slot in self._sizes:
+            slot.close()
         if self._setup.folder is not None:
             remove_left_overs(self._setup.folder)

@@ -22,7 +22,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, BinaryIO, NoReturn
 
@@ -45,12 +45,13 @@ class Worker:
     def __init__(self, lines: queue.SimpleQueue[bytes], output: BinaryIO) -> None:
         self._lines = lines
         self._output = output
+        self._rows: deque[Mapping[str, Any]] = deque()
         self._granted = 0
         self._begun = 0
         self._talking = threading.Lock()
 
     def serve(self) -> None:
-        """Take rows until nobody sends any."""
+        """Take rows while documents can be written; they go to disk beside the next rows."""
         setup = self._next()
         self._mark = Mark(setup["mark"])
         self._share, self._granted = setup["share"], setup["share"]
@@ -60,34 +61,26 @@ class Worker:
         self._aligner.warm_up()
         gc.freeze()  # what is loaded by now stays: not to be looked through again and again
         self._say({"ready": self._aligner.meter.resident()})
+        keeping: Future[bool] | None = None
         with ThreadPoolExecutor(1) as keeper:
             while True:
-                self._align_all(deque(self._next()["rows"]), keeper)
-
-    def _align_all(self, rows: deque[Mapping[str, Any]], keeper: Executor) -> None:
-        """Align rows; what is done goes to disk while the next ones are being aligned."""
-        keeping: Future[None] | None = None
-        try:
-            while rows:
-                records, documents = self._align_some(rows)
-                if keeping is not None:
-                    keeping.result()
+                while not (self._rows and self._lines.empty()):
+                    self._next()
+                records, documents = self._align_some()
+                if keeping is not None and not keeping.result():
+                    return
                 keeping = keeper.submit(self._keep, records, documents)
-            if keeping is not None:
-                keeping.result()
-        except MmalignError as error:
-            self._say({"broken": [error.subject, error.what, error.hint]})
 
-    def _align_some(self, rows: deque[Mapping[str, Any]]) -> tuple[list[Record], dict[str, bytes]]:
+    def _align_some(self) -> tuple[list[Record], dict[str, bytes]]:
         """Align rows for a quarter of a second, or until one took more memory than its share."""
         records: list[Record] = []
         documents: dict[str, bytes] = {}
         until = time.monotonic() + TOGETHER_S
         self._granted = self._share
-        while rows and self._granted <= self._share and time.monotonic() < until:
+        while self._rows and self._granted <= self._share and time.monotonic() < until:
             self._begun += 1
             self._mark.set(self._begun, True)
-            row = rows.popleft()
+            row = self._rows.popleft()
             record, document = self._aligner.align(row)
             records.append(record)
             if document is not None:
@@ -95,26 +88,35 @@ class Worker:
         self._mark.set(self._begun, False)
         return records, documents
 
-    def _keep(self, records: Sequence[Record], documents: Mapping[str, bytes]) -> None:
-        """Bring documents to their places."""
-        with Outputs(force=True, together=True) as outputs:
-            for path, data in documents.items():
-                with outputs.open(path) as file:
-                    file.write(data)
+    def _keep(self, records: Sequence[Record], documents: Mapping[str, bytes]) -> bool:
+        """Bring documents to their places, and tell whether they are there."""
+        try:
+            with Outputs(force=True, together=True) as outputs:
+                for path, data in documents.items():
+                    with outputs.open(path) as file:
+                        file.write(data)
+        except MmalignError as error:
+            self._say({"broken": [error.subject, error.what, error.hint]})
+            return False
         runtime.WRITTEN.clear()
         self._say({"kept": records})
+        return True
 
     def _ask(self, n_bytes: int) -> None:
         """Wait until the memory that a row needs is free."""
         if n_bytes > self._granted:
             self._mark.set(self._begun, False)
             self._say({"need": n_bytes})
-            self._next()
+            while "go" not in self._next():
+                pass
             self._granted = n_bytes
             self._mark.set(self._begun, True)
 
     def _next(self) -> Any:
-        return decode(self._lines.get())
+        """Wait for the next message; rows are kept until it is their turn."""
+        message = decode(self._lines.get())
+        self._rows.extend(message.get("rows", ()))
+        return message
 
     def _say(self, message: Mapping[str, Any]) -> None:
         with self._talking:
