@@ -234,6 +234,7 @@ class Slot:
             self._send_rows([job for _, job in self._rows])
         message = self._receive()
         if message is None:
+            self._process = None
             words = process.bury()[1]
             raise MmalignError("worker", f"does not start: {words or 'it says nothing'}")
         process.mark.unlink()
