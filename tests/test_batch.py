@@ -20,6 +20,7 @@ import soundfile
 from test_sync import RATE, bursts, heard
 
 from mmalign_cli.batch import process, slot
+from mmalign_cli.write.atomic import Outputs
 from mmalign_cli.write.document import read_document
 
 TIMES = ("finished", "seconds", "memory")
@@ -426,3 +427,15 @@ def test_dask_gives_the_same(run, rows, inside):
     assert documents("out") == documents("dasked")
     for name in ("one", "two", "three"):
         assert results("dasked")[name]["key"] == results("out")[name]["key"]
+
+
+def test_documents_that_cannot_be_made_end_the_run(run, many, inside, monkeypatch):
+    def ran_out(outputs, path):
+        raise MemoryError
+
+    monkeypatch.setattr(Outputs, "open", ran_out)
+    done = run("batch", "m.csv", "-o", "out", "--jobs", "1")
+    assert (done.code, done.stderr.splitlines()[0]) == (
+        5,
+        "mmalign: error: documents: cannot be written: MemoryError()",
+    )

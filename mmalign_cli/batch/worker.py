@@ -31,7 +31,7 @@ from mmalign_cli.batch.aligning import Aligner
 from mmalign_cli.batch.job import Record
 from mmalign_cli.batch.mark import Mark
 from mmalign_cli.batch.wire import decode, encode
-from mmalign_cli.errors import MmalignError
+from mmalign_cli.errors import MmalignError, OutputError
 from mmalign_cli.write.atomic import Outputs
 
 TOGETHER_S = 0.25
@@ -95,7 +95,9 @@ class Worker:
                 for path, data in documents.items():
                     with outputs.open(path) as file:
                         file.write(data)
-        except MmalignError as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for records is told, whatever it is
+            if not isinstance(error, MmalignError):
+                error = OutputError("documents", f"cannot be written: {error!r}")
             self._say({"broken": [error.subject, error.what, error.hint]})
             return False
         runtime.WRITTEN.clear()
