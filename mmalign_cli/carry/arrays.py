@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import IO, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from mmalign_cli.streams.arrays import read_array, read_arrays
 from mmalign_cli.streams.source import Source
 from mmalign_cli.streams.spec import DEFAULT_MAX_BYTES
 from mmalign_cli.streams.times import units_per_second
+from mmalign_cli.write.npz import write_npz
 
 _SLACK = 1e-6  # of a frame
 _FRAME_BYTES = 64  # times, positions, and their neighbours
@@ -40,10 +40,7 @@ def write_arrays(file: IO[bytes], arrays: dict[str, Array]) -> None:
     if list(arrays) == [""]:
         np.save(file, arrays[""], allow_pickle=False)
         return
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+    write_npz(file, arrays)
 
 
 def grid(first_s: float, last_s: float, rate: float) -> Float64Array:

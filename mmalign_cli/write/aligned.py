@@ -10,6 +10,7 @@ import numpy as np
 
 from mmalign_cli.model import Array, Float64Array, IntArray, Stream, WarpingPath
 from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.npz import write_npz
 from mmalign_cli.write.path import csv_text
 
 
@@ -89,4 +90,4 @@ def _write_stream(file: IO[bytes], stream: Stream, values: Array, times: Float64
         np.save(file, values, allow_pickle=False)
     else:
         shaped = values.reshape(len(values), *stream.frame_shape)
-        np.savez_compressed(file, values=shaped, times=times)
+        write_npz(file, {"values": shaped, "times": times})

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmalign_cli.model import Float64Array
 from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.npz import write_npz
 from mmalign_cli.write.path import csv_text, ending_of
 
 
@@ -30,9 +31,8 @@ def _write_npz(
     file: IO[bytes], times: Float64Array, arrays: Sequence[Float64Array], columns: Sequence[str]
 ) -> None:
     mean, spread = arrays
-    np.savez_compressed(
-        file, values=mean, spread=spread, times=times, columns=np.array(columns, dtype=np.str_)
-    )
+    names = np.array(columns, dtype=np.str_)
+    write_npz(file, {"values": mean, "spread": spread, "times": times, "columns": names})
 
 
 _WRITERS: Mapping[str, Callable[..., None]] = {

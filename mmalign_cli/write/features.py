@@ -9,6 +9,7 @@ import numpy as np
 
 from mmalign_cli.model import Array, Stream
 from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.npz import write_npz
 from mmalign_cli.write.path import csv_text, ending_of
 
 
@@ -35,7 +36,7 @@ def _write_npz(file: IO[bytes], stream: Stream) -> None:
     }
     if stream.rate is not None:
         parts["rate"] = np.array(float(stream.rate))
-    np.savez_compressed(file, **parts)  # type: ignore[arg-type]
+    write_npz(file, parts)
 
 
 _WRITERS: Mapping[str, Callable[[IO[bytes], Stream], None]] = {

@@ -11,6 +11,7 @@ from mmalign_cli import __version__
 from mmalign_cli.errors import printable
 from mmalign_cli.model import Float64Array, IntArray, StreamInfo
 from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.npz import write_npz
 from mmalign_cli.write.path import ending_of
 
 FORMAT = "mmalign.pairwise/1"
@@ -32,7 +33,7 @@ def write_neighbours(
 ) -> None:
     """Write ``indices`` and ``costs`` (n_series, k) and ``names`` (n_series,)."""
     with outputs.open(target) as file:
-        np.savez_compressed(file, indices=indices, costs=costs, streams=np.array(names))
+        write_npz(file, {"indices": indices, "costs": costs, "streams": np.array(names)})
 
 
 def pairwise_document(

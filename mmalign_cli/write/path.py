@@ -12,6 +12,7 @@ import numpy as np
 from mmalign_cli.errors import UsageError
 from mmalign_cli.model import Array, WarpingPath
 from mmalign_cli.write.atomic import Outputs
+from mmalign_cli.write.npz import write_npz
 
 _ROWS_A_PIECE = 4096
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
@@ -55,7 +56,8 @@ def _write_npy(file: IO[bytes], path: WarpingPath, names: Sequence[str]) -> None
 
 
 def _write_npz(file: IO[bytes], path: WarpingPath, names: Sequence[str]) -> None:
-    np.savez_compressed(file, frames=path.frames, times=path.times, streams=np.array(names))
+    arrays = {"frames": path.frames, "times": path.times, "streams": np.array(names)}
+    write_npz(file, arrays)
 
 
 _WRITERS: Mapping[str, Callable[[IO[bytes], WarpingPath, Sequence[str]], None]] = {
@@ -93,4 +95,4 @@ def write_matrices(outputs: Outputs, target: str, matrices: Mapping[str, Array])
 def write_arrays(outputs: Outputs, target: str, arrays: Mapping[str, Array]) -> None:
     """Write arrays as they are into an npz file."""
     with outputs.open(target) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        write_npz(file, arrays)
