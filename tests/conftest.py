@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -82,14 +83,29 @@ def schema():
     return jsonschema.Draft202012Validator(value)
 
 
+class Lines(queue.SimpleQueue):
+    """What a worker is told; None ends its thread."""
+
+    def get(self):
+        line = super().get()
+        if line is None:
+            raise SystemExit
+        return line
+
+
 class WorkerInside:
     """A worker in a thread of this process: to start one of its own takes seconds."""
 
     def __init__(self, cwd, threads):
-        self._lines, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
+        self._lines, self._answers = Lines(), queue.SimpleQueue()
         self.mark = Mark()
         self.started.append(self)
-        threading.Thread(target=Worker(self._lines, self).serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        with contextlib.suppress(SystemExit):
+            Worker(self._lines, self).serve()
 
     def write(self, data):
         self._answers.put(data)
@@ -107,9 +123,11 @@ class WorkerInside:
         return 0
 
     def kill(self):
-        pass
+        self._lines.put(None)
 
     def bury(self):
+        self.kill()
+        self._thread.join()
         self.mark.unlink()
         return 0, ""
 

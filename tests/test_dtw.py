@@ -60,9 +60,11 @@ def peer_total(cost, step, allowed):
     """Total and normalised distance by dtw-python: its query is ours, its reference too."""
     chosen = {name: getattr(dtw_python, name) for name in STEP_PATTERNS}[step]
     found = dtw_python.dtw(
-        cost.T,
+        np.ascontiguousarray(cost.T),
         step_pattern=chosen,
-        window_type=lambda iw, jw, query_size, reference_size: allowed.T[iw, jw],
+        window_type=lambda iw, jw, query_size, reference_size: np.ascontiguousarray(
+            allowed.T[iw, jw]
+        ),
     )
     return found.distance, found.normalizedDistance
 
