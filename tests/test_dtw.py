@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from importlib.metadata import version
 
 import hypothesis.strategies as st
 import naive
@@ -121,6 +122,9 @@ def test_agrees_with_dtw_python(step, metric):
             assert warp.cost.normalized == pytest.approx(normalized, rel=TOTAL, abs=1e-12)
 
 
+@pytest.mark.skipif(
+    version("dtw-python").startswith(("1.5", "1.6", "1.7")), reason="its slanted band was another"
+)
 def test_built_in_windows_of_dtw_python_are_ours():
     """sakoe-chiba and slanted mean the same cells there and here, to the cell."""
     rng = np.random.default_rng(5)
