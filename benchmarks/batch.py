@@ -325,14 +325,14 @@ def faults(n: int = 500, n_bad: int = 20) -> None:
         print(f"    {what}")
 
 
-def kills(n: int = 1500, moments: int = 10) -> None:
+def kills(n: int = 8000, moments: int = 10) -> None:
     """``kill -9`` of the parent at random moments of the run, and run again."""
     write_manifest("kills.csv", made_pairs(n))
     arguments = ["kills.csv", "-o", "killed", "--jobs", "2", "-q", "--option", "confidence=none"]
     r, kept, again = random.Random(3), dict[str, Any](), 0
     for _ in range(moments):
         parent = subprocess.Popen([*COMMAND, "batch", *arguments])
-        time.sleep(r.uniform(0.5, 6))
+        time.sleep(r.uniform(0.5, 3))
         parent.send_signal(signal.SIGKILL)
         parent.wait()
         for path in Path("killed").glob("*.json"):
