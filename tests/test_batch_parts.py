@@ -372,6 +372,9 @@ class Scripted:
     def receive(self):
         return self.answers.get()
 
+    def resident(self):
+        return 0
+
     def kill(self):
         self.answers.put(None)
 
