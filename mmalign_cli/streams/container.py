@@ -24,6 +24,7 @@ TrackKind: TypeAlias = Literal["audio", "video"]
 _DEMUXERS = "mov,matroska,webm,avi,mpeg,mpegts,aac"
 _LIMITS = {"max_pixels": str(1 << 25)}
 """Pixels of a picture, as many as 8K has: a header, or any picture after it, may promise more."""
+_LENIENT = 19  # PyAV from which on no metadata is refused
 _TELL_THEIR_LENGTH = ("mov", "matroska", "avi")
 _CLOCKS_OF_THEIR_OWN = ("mpeg", "mpegts")
 _SHORT_S = Fraction(1, 2)  # what a file may lack of the length that its header states
@@ -167,12 +168,11 @@ def open_media(source: Source, options: Options) -> Iterator[Media]:
     # Through Python a message of a decoder's own thread would wait for us, and we for the thread.
     av.logging.set_level(None)
     av.logging.set_libav_level(av.logging.PANIC)
-    limits = {"format_whitelist": _DEMUXERS, **_LIMITS}
+    limits: dict[str, Any] = {"options": {"format_whitelist": _DEMUXERS, **_LIMITS}}
+    if int(av.__version__.split(".")[0]) < _LENIENT:
+        limits["metadata_errors"] = "replace"
     try:
-        with (
-            source.open() as file,
-            av.open(file, options=limits, metadata_errors="replace") as container,
-        ):
+        with source.open() as file, av.open(file, **limits) as container:
             yield Media(source, options, container, _origin(container))
     except decoding_faults() as error:
         raise InputError(source.path, f"cannot be decoded: {reason(error)}") from None
