@@ -325,7 +325,8 @@ class Slots:
 
     def run(self, jobs: Sequence[Job]) -> list[Record]:
         """Align rows in a slot that is free, or will soon be."""
-        slot, size = self._claimed(len(jobs)), len(jobs)
+        size = len(jobs)
+        slot = self._claimed(size)
         try:
             return slot.run(jobs)
         finally:

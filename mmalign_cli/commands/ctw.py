@@ -222,7 +222,7 @@ def _align_pair(
 
     from mmalign_cli.pipeline import ctw as stages
     from mmalign_cli.pipeline.streams import load_streams
-    from mmalign_cli.write.path import write_arrays
+    from mmalign_cli.write.npz import write_arrays
 
     settings = stages.CtwSettings(**parameters)
     with run.progress() as progress:

@@ -26,7 +26,7 @@ from numba import njit
 
 from mmalign_cli.kernels import slide, vectors
 from mmalign_cli.kernels.codes import BORROWING, ENTRY, INNER, SQEUCLIDEAN
-from mmalign_cli.kernels.strips import is_set, weigh
+from mmalign_cli.kernels.strips import cell_before, weigh
 from mmalign_cli.kernels.table import (
     cost_between,
     deal,
@@ -231,13 +231,7 @@ def _walk(band, marks, path):
         t, slot = i + j + start, band.slots[(j - i + band.radius) // 2]
         vector, lane = slot // _LANES, slot % _LANES
         row = (t // _DEPTH * band.vectors + vector) * _DEPTH + t % _DEPTH
-        bit = row * 2 * _LANES + lane
-        if is_set(marks, bit):
-            i, j = i - 1, j - 1
-        elif is_set(marks, bit + _LANES):
-            j -= 1
-        else:
-            i -= 1
+        i, j = cell_before(marks, row * 2 * _LANES + lane, _LANES, i, j)
     return at
 
 

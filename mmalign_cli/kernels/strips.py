@@ -242,9 +242,18 @@ def _keep_tail(table, picked, offset, t0, t1):
 
 
 @njit(**BORROWING)
-def is_set(marks, bit):
-    """Tell whether a bit of some bytes is 1."""
+def _is_set(marks, bit):
     return (marks[bit // 8] >> (bit % 8)) & 1
+
+
+@njit(**BORROWING)
+def cell_before(marks, bit, lanes_of, i, j):
+    """Return the cell that the path comes from, by the winner of (i, j): its bits are marked."""
+    if _is_set(marks, bit):
+        return i - 1, j - 1
+    if _is_set(marks, bit + lanes_of):
+        return i, j - 1
+    return i - 1, j
 
 
 @njit(**BORROWING)
@@ -261,12 +270,7 @@ def _walk(form, table, marks, s0, g0, g1, i, j, path, at):
             first -= max(g0, table.span[s, 0]) * (rows // 4)
         p = slot(form.striped, rows - 1 - (i - s * rows))
         bit = (first + (i + j) * (rows // 4)) * 8 + p // lanes_of * lanes_of + p
-        if is_set(marks, bit):
-            i, j = i - 1, j - 1
-        elif is_set(marks, bit + lanes_of):
-            j -= 1
-        else:
-            i -= 1
+        i, j = cell_before(marks, bit, lanes_of, i, j)
     return i, j, at
 
 

@@ -168,11 +168,11 @@ def open_media(source: Source, options: Options) -> Iterator[Media]:
     # Through Python a message of a decoder's own thread would wait for us, and we for the thread.
     av.logging.set_level(None)
     av.logging.set_libav_level(av.logging.PANIC)
-    limits: dict[str, Any] = {"options": {"format_whitelist": _DEMUXERS, **_LIMITS}}
+    how: dict[str, Any] = {"options": {"format_whitelist": _DEMUXERS, **_LIMITS}}
     if int(av.__version__.split(".")[0]) < _LENIENT:
-        limits["metadata_errors"] = "replace"
+        how["metadata_errors"] = "replace"
     try:
-        with source.open() as file, av.open(file, **limits) as container:
+        with source.open() as file, av.open(file, **how) as container:
             yield Media(source, options, container, _origin(container))
     except decoding_faults() as error:
         raise InputError(source.path, f"cannot be decoded: {reason(error)}") from None

@@ -13,7 +13,7 @@ from mmalign_cli import __version__
 from mmalign_cli.errors import InternalError, OutputError
 from mmalign_cli.model import Array
 from mmalign_cli.write.atomic import Outputs
-from mmalign_cli.write.path import write_arrays
+from mmalign_cli.write.npz import write_arrays
 
 
 def keep_state(fault: InternalError) -> str | None:

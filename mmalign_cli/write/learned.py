@@ -15,7 +15,7 @@ from mmalign_cli.model import Array
 from mmalign_cli.streams.arrays import read_arrays
 from mmalign_cli.streams.source import open_source
 from mmalign_cli.write.atomic import Outputs
-from mmalign_cli.write.path import write_arrays
+from mmalign_cli.write.npz import write_arrays
 from mmalign_cli.write.seal import FIELD, check_seal, checksum
 
 FORMAT = "mmalign.model/1"

@@ -11,7 +11,7 @@ from mmalign_cli import __version__
 from mmalign_cli.errors import printable
 from mmalign_cli.model import Float64Array, IntArray, StreamInfo
 from mmalign_cli.write.atomic import Outputs
-from mmalign_cli.write.npz import write_npz
+from mmalign_cli.write.npz import write_arrays
 from mmalign_cli.write.path import ending_of
 
 FORMAT = "mmalign.pairwise/1"
@@ -32,8 +32,8 @@ def write_neighbours(
     outputs: Outputs, target: str, indices: IntArray, costs: Float64Array, names: Sequence[str]
 ) -> None:
     """Write ``indices`` and ``costs`` (n_series, k) and ``names`` (n_series,)."""
-    with outputs.open(target) as file:
-        write_npz(file, {"indices": indices, "costs": costs, "streams": np.array(names)})
+    arrays = {"indices": indices, "costs": costs, "streams": np.array(names)}
+    write_arrays(outputs, target, arrays)
 
 
 def pairwise_document(

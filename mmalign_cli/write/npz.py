@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 
 from mmalign_cli.model import Array
+from mmalign_cli.write.atomic import Outputs
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
@@ -26,3 +27,9 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def write_arrays(outputs: Outputs, target: str, arrays: Mapping[str, Array]) -> None:
+    """Write arrays as an npz file of their own."""
+    with outputs.open(target) as file:
+        write_npz(file, arrays)

@@ -12,7 +12,7 @@ import numpy as np
 from mmalign_cli.errors import UsageError
 from mmalign_cli.model import Array, WarpingPath
 from mmalign_cli.write.atomic import Outputs
-from mmalign_cli.write.npz import write_npz
+from mmalign_cli.write.npz import write_arrays, write_npz
 
 _ROWS_A_PIECE = 4096
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
@@ -90,9 +90,3 @@ def write_matrices(outputs: Outputs, target: str, matrices: Mapping[str, Array])
     """Write matrices as float32 into an npz file."""
     small = {name: matrix.astype(np.float32) for name, matrix in matrices.items()}
     write_arrays(outputs, target, small)
-
-
-def write_arrays(outputs: Outputs, target: str, arrays: Mapping[str, Array]) -> None:
-    """Write arrays as they are into an npz file."""
-    with outputs.open(target) as file:
-        write_npz(file, arrays)

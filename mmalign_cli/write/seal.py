@@ -65,7 +65,7 @@ def check_seal(document: Mapping[str, Any], path: str) -> None:
 def _feed(take: Callable[[bytes], object], value: Any) -> None:
     """Tell a digest a value, in a way that no other value is told."""
     if isinstance(value, str):
-        take(_ENCODE(value).encode() + b",")
+        take(_text(value))
     elif isinstance(value, dict):
         take(b"{")
         for name in sorted(value):
@@ -92,9 +92,11 @@ def _feed_items(take: Callable[[bytes], object], items: Any) -> None:
         take(numbers.tobytes())
 
 
-@functools.lru_cache(1024)  # documents have the same names over and over
-def _name(name: str) -> bytes:
-    return _ENCODE(name).encode() + b","
+def _text(text: str) -> bytes:
+    return _ENCODE(text).encode() + b","
+
+
+_name = functools.lru_cache(1024)(_text)  # documents have the same names over and over
 
 
 def _numbers(value: Any) -> Array | None:
