@@ -14,7 +14,7 @@ from mmalign_cli.batch.job import Job, Record
 from mmalign_cli.batch.slot import CHUNKS, Setup, Slots
 from mmalign_cli.errors import InputError, UsageError
 
-_CHUNK_S = 0.5
+_CHUNK_S, _SHORTEST_CHUNK_S = 0.5, 0.05
 _LONGEST_CHUNK = 1024
 
 
@@ -44,9 +44,12 @@ class Pace:
         done = 0
         while done < len(jobs):
             if self._seconds_a_row is not None:
-                fits = int(_CHUNK_S / max(self._seconds_a_row, 1e-6))
+                least, fits = (
+                    int(seconds / max(self._seconds_a_row, 1e-6))
+                    for seconds in (_SHORTEST_CHUNK_S, _CHUNK_S)
+                )
                 left = -(-(len(jobs) - done) // (2 * CHUNKS * self._workers))
-                self._size = max(1, min(fits, 2 * self._size, left, _LONGEST_CHUNK))
+                self._size = max(1, min(fits, 2 * self._size, max(left, least), _LONGEST_CHUNK))
             yield jobs[done : done + self._size]
             done += self._size
 

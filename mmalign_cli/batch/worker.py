@@ -21,10 +21,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeAlias
 
 from mmalign_cli import runtime
 from mmalign_cli.batch.aligning import Aligner
@@ -36,7 +36,10 @@ from mmalign_cli.write.atomic import Outputs
 
 TOGETHER_S = 0.25
 """Documents that are made within this time go to disk together."""
+MOST_WAITING = 2
+"""Such groups that may wait for a slow disk while the next rows are aligned."""
 _KILL_ME_FIRST = "500"
+_Group: TypeAlias = tuple[list[Record], dict[str, bytes]]
 
 
 class Worker:
@@ -46,6 +49,7 @@ class Worker:
         self._lines = lines
         self._output = output
         self._rows: deque[Mapping[str, Any]] = deque()
+        self._made: deque[_Group] = deque()
         self._granted = 0
         self._begun = 0
         self._talking = threading.Lock()
@@ -61,17 +65,18 @@ class Worker:
         self._aligner.warm_up()
         gc.freeze()  # what is loaded by now stays: not to be looked through again and again
         self._say({"ready": self._aligner.meter.resident()})
-        keeping: Future[bool] | None = None
+        keeping: deque[Future[bool]] = deque()
         with ThreadPoolExecutor(1) as keeper:
             while True:
                 while not (self._rows and self._lines.empty()):
                     self._next()
-                records, documents = self._align_some()
-                if keeping is not None and not keeping.result():
-                    return
-                keeping = keeper.submit(self._keep, records, documents)
+                self._made.append(self._align_some())
+                keeping.append(keeper.submit(self._keep))
+                while len(keeping) > MOST_WAITING:
+                    if not keeping.popleft().result():
+                        return
 
-    def _align_some(self) -> tuple[list[Record], dict[str, bytes]]:
+    def _align_some(self) -> _Group:
         """Align rows for a quarter of a second, or until one took more memory than its share."""
         records: list[Record] = []
         documents: dict[str, bytes] = {}
@@ -88,8 +93,16 @@ class Worker:
         self._mark.set(self._begun, False)
         return records, documents
 
-    def _keep(self, records: Sequence[Record], documents: Mapping[str, bytes]) -> bool:
-        """Bring documents to their places, and tell whether they are there."""
+    def _keep(self) -> bool:
+        """Bring all documents that wait to their places, and tell whether they are there."""
+        records: list[Record] = []
+        documents: dict[str, bytes] = {}
+        while self._made:
+            more_records, more_documents = self._made.popleft()
+            records += more_records
+            documents |= more_documents
+        if not records:
+            return True  # they went with those before
         try:
             with Outputs(force=True, together=True) as outputs:
                 for path, data in documents.items():

@@ -92,7 +92,8 @@ class Outputs:
     force : bool
         Whether existing files may be replaced.
     together : bool
-        Synchronise at the end, all files at once: for many small ones.
+        Synchronise at the end, all files at once: for many small ones, in a folder from which
+        left-overs have been removed.
 
     Attributes
     ----------
@@ -178,7 +179,8 @@ class Outputs:
         folder, name = os.path.split(path)
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(folder) if self.force else folder
-            remove_left_overs(self._folders[folder] or ".")
+            if not self._together:
+                remove_left_overs(self._folders[folder] or ".")
         target = os.path.join(self._folders[folder], name)
         return os.path.realpath(target) if self.force and os.path.islink(target) else target
 
