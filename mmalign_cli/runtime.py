@@ -1,9 +1,10 @@
-"""The machine: memory to spare, threads, where compiled kernels are kept, how progress is told."""
+"""The machine: memory to spare, threads, what is kept from run to run, how progress is told."""
 
 from __future__ import annotations
 
 import atexit
 import functools
+import hashlib
 import io
 import math
 import os
@@ -17,14 +18,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mmalign_cli import __version__
 from mmalign_cli.errors import LimitError, UsageError
 
+if TYPE_CHECKING:
+    from mmalign_cli.model import Float64Array
+
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 _SHARE_TO_USE = 0.8
 _MOST_BYTES = 1e300
+_SEAL_BYTES = 32
 
 WRITTEN: list[str] = []
 """The files that this command has put in their places so far."""
@@ -153,10 +158,63 @@ def prepare_kernels() -> None:
     os.environ["NUMBA_CACHE_DIR"] = folder
 
 
+def cache_folder() -> str | None:
+    """Return where compiled kernels are kept; None where numba was there before mmalign."""
+    prepare_kernels()
+    return os.environ.get("NUMBA_CACHE_DIR")
+
+
+def kept(name: str, shape: tuple[int, ...], make: Callable[[], Float64Array]) -> Float64Array:
+    """Return an array that never changes from disk, or make it and keep it beside the kernels.
+
+    Parameters
+    ----------
+    name : str
+        Of its file: all that it depends on.
+    shape : tuple of int
+    make : callable
+        Makes it.
+
+    Returns
+    -------
+    ndarray
+        Read-only.
+    """
+    import numpy as np
+
+    folder = cache_folder()
+    path = None if folder is None else Path(folder, f"{name}.f8")
+    data = b""
+    if path is not None:
+        with suppress(OSError):
+            data = path.read_bytes()
+    numbers = data[:-_SEAL_BYTES]
+    if len(numbers) != 8 * math.prod(shape) or _seal_of(numbers) != data[-_SEAL_BYTES:]:
+        numbers = make().astype("<f8").tobytes()
+        if path is not None:
+            _keep(path, numbers + _seal_of(numbers))
+    return np.frombuffer(numbers, dtype="<f8").reshape(shape)
+
+
+def _seal_of(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; what cannot be kept is made again next time."""
+    temporary = path.with_name(f"{path.name}-{os.getpid()}-{threading.get_ident()}")
+    with suppress(OSError):
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink()
+            raise
+
+
 def is_first_run() -> bool:
     """Tell whether no kernel has been compiled yet: the first one takes some seconds."""
-    prepare_kernels()
-    folder = os.environ.get("NUMBA_CACHE_DIR")
+    folder = cache_folder()
     if folder is None or os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return False  # kept where numba likes to, or never compiled
     return not any(Path(folder).glob("kernels_*/*.nbi"))

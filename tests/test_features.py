@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mmalign_cli.errors import InputError, UsageError
-from mmalign_cli.features import audio
+from mmalign_cli.features import audio, filters
 from mmalign_cli.features.compute import compute, decode_rate
 from mmalign_cli.features.motion import points_of
 from mmalign_cli.features.registry import FEATURES
@@ -292,6 +292,63 @@ def test_slopes_are_those_of_librosa(n_frames):
     )):  # fmt: skip
         length = np.linalg.norm(part) / np.sqrt(n_frames)
         np.testing.assert_allclose(ours, part / (length or 1.0), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(("window_s", "n_fft"), [(0.025, 512), (0.046, 2048), (0.093, 1488)])
+def test_spectra_are_those_of_librosa(window_s, n_fft):
+    samples = music(RATE)
+    step, length = int(RATE * HOP), round(window_s * float(RATE))
+    expected = librosa.stft(
+        samples.astype(np.float32).astype(float), n_fft=n_fft, hop_length=step, win_length=length
+    )
+    found = np.concatenate(
+        [part for _, part in audio._spectra(sound(samples), HOP, window_s, n_fft)], axis=1
+    )
+    # librosa has its first windows begin with mirrored samples, or with zeros, as its version is
+    inside = slice(n_fft // step, -n_fft // step)
+    np.testing.assert_allclose(found[:, inside], np.abs(expected)[:, inside], atol=1e-12)
+
+
+def test_filters_are_those_of_librosa():
+    rate = 22050.0
+    expected = librosa.filters.mel(sr=rate, n_fft=1024, n_mels=40, fmin=60.0, dtype=np.float64)
+    np.testing.assert_array_equal(filters.mel(rate, 1024, 40, 60.0), expected)
+    expected = librosa.filters.chroma(sr=rate, n_fft=4096, tuning=0.0, dtype=np.float64)
+    np.testing.assert_array_equal(filters.chroma(rate, 4096), expected)
+
+
+@pytest.fixture
+def unloaded(monkeypatch, tmp_path):
+    """No filter is in memory, and what is kept on disk is kept in a folder of its own."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    filters.mel.cache_clear()
+    yield tmp_path
+    filters.mel.cache_clear()
+
+
+def test_filters_are_kept_on_disk(unloaded, monkeypatch):
+    made = filters.mel(8000.0, 256, 40, 60.0)
+    (file,) = unloaded.iterdir()
+    assert librosa.__version__ in file.name
+    monkeypatch.setattr(librosa.filters, "mel", None)  # not needed any more
+    filters.mel.cache_clear()
+    np.testing.assert_array_equal(filters.mel(8000.0, 256, 40, 60.0), made)
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "other", "folder"])
+def test_filters_that_were_damaged_are_made_anew(unloaded, harm):
+    made = filters.mel(8000.0, 256, 40, 60.0)
+    (file,) = unloaded.iterdir()
+    whole = file.read_bytes()
+    if harm == "folder":
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_bytes({"cut": whole[:-8], "empty": b"", "other": b"\1" + whole[1:]}[harm])
+    filters.mel.cache_clear()
+    np.testing.assert_array_equal(filters.mel(8000.0, 256, 40, 60.0), made)
+    assert harm == "folder" or file.read_bytes() == whole
+    assert [path.name for path in unloaded.iterdir()] == [file.name]
 
 
 PLACE = np.array([3, -2, 9])

@@ -6,19 +6,14 @@ result does not depend on the size of the chunks.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from fractions import Fraction
 
-import librosa
 import numpy as np
-import scipy.fft
-from librosa.filters import chroma as chroma_filters
-from librosa.filters import mel as mel_filters
-from scipy.ndimage import convolve1d
-from scipy.signal import savgol_coeffs
+from scipy.ndimage import correlate1d
 
 from mmalign_cli.errors import InputError
+from mmalign_cli.features import filters
 from mmalign_cli.features.computed import Computed
 from mmalign_cli.features.pitch_classes import COLUMNS, above_median, chroma_and_onsets, unit_rows
 from mmalign_cli.model import Float64Array, FloatArray, Stream, frame_times
@@ -53,6 +48,8 @@ def logmel(stream: Stream, hop: Fraction) -> Computed:
 
 def mfcc(stream: Stream, hop: Fraction) -> Computed:
     """Return mel cepstra 0 to 12 of the same bands and their slopes, (n_frames, 26)."""
+    import scipy.fft
+
     cepstra = scipy.fft.dct(_log_bands(stream, hop), axis=1, norm="ortho")[:, :N_COEFFICIENTS]
     cepstra[:, 0] *= LEVEL_SHARE
     return _frames(stream, hop, _with_slopes(cepstra, hop), "mfcc")
@@ -78,14 +75,16 @@ def chroma_onset(stream: Stream, hop: Fraction) -> Computed:
 def onset(stream: Stream, hop: Fraction) -> Computed:
     """Return onset strength, (n_frames, 1): the mean rise of 40 compressed mel bands."""
     rate, n_fft = float(_rate(stream)), _music_fft(stream, ONSET_WINDOW_S)
-    mel = mel_filters(sr=rate, n_fft=n_fft, n_mels=N_BANDS)
-    mel /= np.maximum(mel.sum(axis=1, keepdims=True), _TINY)
+    mel = filters.mel(rate, n_fft, N_BANDS, 0.0)
+    mel = mel / np.maximum(mel.sum(axis=1, keepdims=True), _TINY)
     rise = _rise(_compressed(stream, hop, mel, ONSET_WINDOW_S)).mean(axis=1, keepdims=True)
     return _frames(stream, hop, rise, "onset")
 
 
 def rms(stream: Stream, hop: Fraction) -> Computed:
     """Return the level in dB below the loudest frame, down to -60 dB, (n_frames, 1)."""
+    import librosa
+
     n_fft = round(ONSET_WINDOW_S * float(_rate(stream)) / 2) * 2
     chunks = [
         librosa.feature.rms(S=s, frame_length=n_fft)[0]
@@ -141,11 +140,21 @@ def _spectra(
         raise InputError(stream.source, what)
     n_frames = 1 + len(samples) // step
     frames_a_chunk = max(1, _SAMPLES_A_CHUNK // n_fft)
+    window = _hann(length, n_fft)
     for first in range(0, n_frames, frames_a_chunk):
         last = min(first + frames_a_chunk, n_frames)
         part = _zero_padded(samples, first * step - n_fft // 2, (last - 1) * step + n_fft // 2)
-        spectrum = librosa.stft(part, n_fft=n_fft, hop_length=step, win_length=length, center=False)
-        yield slice(first, last), np.abs(spectrum)
+        windows = np.lib.stride_tricks.sliding_window_view(part, n_fft)[::step]
+        yield slice(first, last), np.abs(np.fft.rfft(windows * window, axis=1)).T
+
+
+def _hann(length: int, n_fft: int) -> Float64Array:
+    """Return a periodic Hann window in the middle of a transform's samples."""
+    window = np.zeros(n_fft)
+    first = (n_fft - length) // 2
+    angles = np.linspace(-np.pi, np.pi, length + 1)[:-1]
+    window[first : first + length] = 0.5 + 0.5 * np.cos(angles)
+    return window
 
 
 def _zero_padded(samples: FloatArray, first: int, last: int) -> Float64Array:
@@ -155,18 +164,11 @@ def _zero_padded(samples: FloatArray, first: int, last: int) -> Float64Array:
     return np.pad(inside.astype(np.float64), (before, last - first - before - len(inside)))
 
 
-@functools.lru_cache(maxsize=8)
-def _mel_bands(rate: float, n_fft: int) -> Float64Array:
-    """Return the weights of the bands, (N_BANDS, 1 + n_fft // 2)."""
-    found = mel_filters(sr=rate, n_fft=n_fft, n_mels=N_BANDS, fmin=LOWEST_HZ, dtype=np.float64)
-    return np.asarray(found)
-
-
 def _log_bands(stream: Stream, hop: Fraction) -> Float64Array:
     """Return log(1 + power / floor) of mel bands, (n_frames, N_BANDS)."""
     rate = float(_rate(stream))
     n_fft = 1 << (round(SPEECH_WINDOW_S * rate) - 1).bit_length()
-    mel = _mel_bands(rate, n_fft)
+    mel = filters.mel(rate, n_fft, N_BANDS, LOWEST_HZ)
     power = np.empty((1 + stream.n_frames // int(_rate(stream) * hop), N_BANDS))
     for frames, spectrum in _spectra(stream, hop, SPEECH_WINDOW_S, n_fft):
         power[frames] = (mel @ spectrum**2).T
@@ -183,14 +185,14 @@ def _music_fft(stream: Stream, window_s: float) -> int:
 def _pitch_classes(stream: Stream, hop: Fraction, window_s: float) -> Float64Array:
     """Return compressed magnitudes summed by pitch class, (n_frames, 12), C first."""
     n_fft = _music_fft(stream, window_s)
-    filters = chroma_filters(sr=float(_rate(stream)), n_fft=n_fft, tuning=0.0)
-    return _compressed(stream, hop, filters, window_s)
+    weights = filters.chroma(float(_rate(stream)), n_fft)
+    return _compressed(stream, hop, weights, window_s)
 
 
 def _compressed(
-    stream: Stream, hop: Fraction, filters: Float64Array, window_s: float
+    stream: Stream, hop: Fraction, weights: FloatArray, window_s: float
 ) -> Float64Array:
-    """Return filtered log(1 + 500 magnitude / peak), (n_frames, n_filters).
+    """Return weighted sums of log(1 + 500 magnitude / peak), (n_frames, n_weights).
 
     Magnitudes are scaled so that a sinusoid shows its amplitude, relative to the loudest sample:
     the recording's gain does not matter.
@@ -199,7 +201,7 @@ def _compressed(
     peak = float(np.abs(stream.values).max()) or 1.0
     scale = COMPRESSION * 4 / (length * peak)  # a Hann window passes half the amplitude
     chunks = [
-        (filters @ np.log1p(scale * s)).T
+        (weights @ np.log1p(scale * s)).T
         for _, s in _spectra(stream, hop, window_s, _music_fft(stream, window_s))
     ]
     return np.concatenate(chunks)
@@ -213,16 +215,17 @@ def _rise(rows: Float64Array) -> Float64Array:
 def _with_slopes(block: Float64Array, hop: Fraction) -> FloatArray:
     """Return a block without its mean over time beside its slopes, each scaled as a whole.
 
-    The block itself is overwritten: slopes, `librosa.feature.delta` of each column but for the
-    time that it takes to find the same weights again and again, take no more memory.
+    The block itself is overwritten, so that slopes take no more memory. They are those of straight
+    lines through each value and its neighbours, as of `librosa.feature.delta`:
+    ``sum_k k x[t + k] / sum_k k**2``.
     """
     block -= block.mean(axis=0)
     reach = max(1, round(SLOPE_S / float(hop)))
     n_frames, n_dims = block.shape
     both = np.empty((n_frames, 2 * n_dims), dtype=np.float32)
     _put_scaled(block, both[:, :n_dims])
-    weights = savgol_coeffs(2 * reach + 1, 1, deriv=1)
-    convolve1d(block, weights, axis=0, mode="nearest", output=block)
+    places = np.arange(-reach, reach + 1.0)
+    correlate1d(block, places / (places @ places), axis=0, mode="nearest", output=block)
     _put_scaled(block, both[:, n_dims:])
     return both
 
