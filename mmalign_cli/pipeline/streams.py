@@ -106,8 +106,10 @@ def reload_streams(alignment: Alignment, document: str) -> list[Stream]:
 
 def path_of(frames: np.ndarray[Any, Any], streams: Sequence[Stream]) -> WarpingPath:
     """Return a path of integer frames with the times of its frames."""
-    times = [s.times[frames[:, k]] for k, s in enumerate(streams)]
-    return WarpingPath(frames, np.column_stack(times))
+    times = np.empty(frames.shape)
+    for k, stream in enumerate(streams):
+        times[:, k] = stream.times[frames[:, k]]
+    return WarpingPath(frames, times)
 
 
 def stream_warnings(streams: Sequence[Stream]) -> tuple[str, ...]:

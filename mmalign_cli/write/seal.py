@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from mmalign_cli.model import Array
 FIELD = "checksum"
 _KIND = "sha256"
 _ENCODE = json.JSONEncoder().encode
+_PACK, _SHORT = struct.Struct("<d").pack, b"#%b,"
+_LONGEST_NAME, _LARGE = 100, 1 << 16
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
@@ -42,9 +44,9 @@ def checksum(fields: Mapping[str, Any]) -> str:
     >>> checksum({"a": [[1, 2]], "b": None}) == checksum({"b": None, "a": np.array([[1.0, 2.0]])})
     True
     """
-    digest = hashlib.sha256()
-    _feed(digest.update, fields)
-    return f"{_KIND}:{digest.hexdigest()}"
+    digest = _Digest()
+    digest.tell(fields)
+    return f"{_KIND}:{digest.hex()}"
 
 
 def check_seal(document: Mapping[str, Any], path: str) -> None:
@@ -62,34 +64,51 @@ def check_seal(document: Mapping[str, Any], path: str) -> None:
         raise InputError(path, what, hint)
 
 
-def _feed(take: Callable[[bytes], object], value: Any) -> None:
-    """Tell a digest a value, in a way that no other value is told."""
-    if isinstance(value, str):
-        take(_text(value))
-    elif isinstance(value, dict):
-        take(b"{")
-        for name in sorted(value):
-            take(_name(name))
-            _feed(take, value[name])
-        take(b"}")
-    elif isinstance(value, list | tuple | np.ndarray):
-        _feed_items(take, value)
-    elif isinstance(value, Mapping):
-        _feed(take, dict(value))
-    else:
-        take(_scalar(value) + b",")
+class _Digest:
+    """A digest that is told values, each in a way that no other value is told."""
 
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._parts: list[bytes] = []  # each by itself takes a digest as long as a thousand bytes
 
-def _feed_items(take: Callable[[bytes], object], items: Any) -> None:
-    numbers = _numbers(items)
-    if numbers is None:
-        take(b"[")
-        for item in items:
-            _feed(take, item)
-        take(b"]")
-    else:
+    def hex(self) -> str:
+        """Return the digest of what was told."""
+        self._digest.update(b"".join(self._parts))
+        self._parts.clear()
+        return self._digest.hexdigest()
+
+    def tell(self, value: Any) -> None:
+        """Tell a value as JSON means it."""
+        take = self._parts.append
+        if isinstance(value, str):
+            take(_name(value) if len(value) <= _LONGEST_NAME else _text(value))
+        elif isinstance(value, float):
+            take(_SHORT % _PACK(value))
+        elif isinstance(value, dict):
+            take(b"{")
+            for name in sorted(value):
+                take(_name(name))
+                self.tell(value[name])
+            take(b"}")
+        elif isinstance(value, list | tuple | np.ndarray):
+            self._tell_items(value)
+        elif isinstance(value, Mapping):
+            self.tell(dict(value))
+        else:
+            take(_scalar(value) + b",")
+
+    def _tell_items(self, items: Any) -> None:
+        take, numbers = self._parts.append, _numbers(items)
+        if numbers is None:
+            take(b"[")
+            for item in items:
+                self.tell(item)
+            take(b"]")
+            return
         take(f"#{numbers.shape}".encode())
         take(numbers.tobytes())
+        if numbers.nbytes > _LARGE:
+            self.hex()
 
 
 def _text(text: str) -> bytes:
@@ -116,7 +135,7 @@ def _numbers(value: Any) -> Array | None:
 def _scalar(value: Any) -> bytes:
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
-            return b"#" + struct.pack("<d", value)
+            return b"#" + _PACK(value)
         except (OverflowError, struct.error):  # which of them, Python's version decides
             pass
     return _ENCODE(value).encode()
