@@ -227,19 +227,36 @@ def made_pairs(n: int, frames: int = 50) -> list[Row]:
     ]
 
 
-def scaling(n: int = 2000, rounds: int = 2) -> None:
-    """``--jobs 2`` beside ``--jobs 1``."""
-    write_manifest("short.csv", short_pairs(n))
-    whole, steady = [], []
+def scaling(n: int = 2000, n_long: int = 12_000, rounds: int = 3) -> None:
+    """``--jobs 2`` beside ``--jobs 1``, and beside what two processors of this machine can do."""
+    for name, count in (("few", 100), ("short", n), ("long", n_long)):
+        write_manifest(f"{name}.csv", short_pairs(count))
+    batch("few.csv", "--jobs", "2", "-o", "few")  # kernels are compiled by then
+    whole = []
     for r in range(rounds):
         seconds = [batch("short.csv", "--jobs", str(j), "-o", f"jobs{j}_{r}") for j in (1, 2)]
         whole.append(seconds[0] / seconds[1])
-        steady.append(steady_rate(f"jobs2_{r}") / steady_rate(f"jobs1_{r}"))
         print(f"  {n} short pairs: {seconds[0]:.1f} s, {seconds[1]:.1f} s with two jobs {load()}")
+    rates: dict[str, list[float]] = {}
+    for r in range(rounds):
+        for jobs in ("1", "2"):
+            batch("long.csv", "--jobs", jobs, "-o", f"long{jobs}_{r}")
+            rates.setdefault(jobs, []).append(steady_rate(f"long{jobs}_{r}"))
+        rates.setdefault("apart", []).append(rate_apart("long.csv", f"apart_{r}"))
+    one, two, apart = (statistics.median(rates[key]) for key in ("1", "2", "apart"))
     print(
-        f"--jobs 2 is {statistics.median(whole):.2f} times --jobs 1, start and end included,"
-        f" {statistics.median(steady):.2f} while they run"
+        f"--jobs 2 is {statistics.median(whole):.2f} times --jobs 1 on {n} rows, start and end"
+        f" included; while they run, on {n_long} rows, {two / one:.2f} times: {one:.0f} and"
+        f" {two:.0f} rows/s. Two batches of one job side by side: {apart / one:.2f}"
     )
+
+
+def rate_apart(manifest: str, folder: str) -> float:
+    """Return rows a second of two batches of one job each, at the same time."""
+    command = [*COMMAND, "batch", manifest, "--jobs", "1", "-q", "-o"]
+    both = [subprocess.Popen([*command, f"{folder}_{k}"]) for k in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    return sum(steady_rate(f"{folder}_{k}") for k in range(2))
 
 
 def documents(folder: str) -> dict[str, bytes]:
