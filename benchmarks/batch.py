@@ -412,7 +412,7 @@ def many(n: int = 100_000, n_run: int = 30_000) -> None:
     print(f"  run again with nothing to do: {seconds:.1f} s {load()}")
 
 
-PARTS = {
+PARTS: dict[str, Callable[[], None]] = {
     "peers": peers,
     "scaling": scaling,
     "identity": identity,
