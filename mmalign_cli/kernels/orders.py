@@ -63,7 +63,8 @@ def _sweep_lanes(form, costs, orders, out):
     cells = np.empty(len(costs) * stride)
     for j in range(len(costs)):
         cells[j * stride : j * stride + n] = costs[j]
-    local, top, left = np.empty(n * _CELLS), np.empty((n + 1) * WIDTH), np.empty(_CELLS)
+    columns = n + -n % WIDTH  # whole packs; a row of cells is as long at least
+    local, top, left = np.empty(columns * _CELLS), np.empty((n + 1) * WIDTH), np.empty(_CELLS)
     unused, no_marks = np.empty(0), np.empty(0, np.uint8)
     for first_lane in range(0, len(orders), WIDTH):
         top[:], left[:] = np.inf, np.inf
@@ -94,9 +95,9 @@ def _spread(cells, stride, n, orders, first_lane, first, local):
         for lane in range(WIDTH):
             frame = orders[min(first_lane + lane, last), max(first + r, 0)]
             starts[r * WIDTH + lane] = stride * frame
-    for i in range(n):
-        for q in range(_CELLS):
-            local[i * _CELLS + q] = cells[starts[q] + i]
+    for i in range(0, n, WIDTH):
+        for r in range(0, _CELLS, WIDTH):
+            packs.turn(cells, starts, r, i, local, i * _CELLS + r, _CELLS)
     for i in range(n):
         local[i * _CELLS : i * _CELLS + WIDTH * max(-first, 0)] = np.inf
 

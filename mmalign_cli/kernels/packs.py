@@ -127,6 +127,49 @@ def store_last(typing, packs, array, at):
     return types.void(packs, array, types.intp), emit
 
 
+@intrinsic
+def turn(typing, source, starts, first, at, to, to_at, stride):
+    """Write WIDTH values each of WIDTH rows of an array as packs, a lane for each row.
+
+    Row `lane` goes on from element ``starts[first + lane] + at`` of `source`, and what it holds q
+    elements later comes to element ``to_at + q * stride + lane`` of `to`. All float64, but for
+    `starts`.
+    """
+
+    def emit(context, builder, signature, arguments):
+        source_, starts_, first_, at_, to_, to_at_, stride_ = arguments
+        rows = []
+        for lane in range(WIDTH):
+            place = builder.add(first_, ir.Constant(_I64, lane))
+            start = builder.load(
+                _address(context, builder, signature.args[1], starts_, place, _I64), align=8
+            )
+            here = builder.add(start, at_)
+            address = _address(context, builder, signature.args[0], source_, here, _PACK)
+            rows.append(builder.load(address, align=8))
+        for q, pack in enumerate(_transposed(builder, rows)):
+            here = builder.add(to_at_, builder.mul(stride_, ir.Constant(_I64, q)))
+            address = _address(context, builder, signature.args[4], to_, here, _PACK)
+            builder.store(pack, address, align=8)
+
+    index = types.intp
+    return types.void(source, starts, index, index, to, index, index), emit
+
+
+def _transposed(builder: Builder, rows: list[Value]) -> list[Value]:
+    """Return the columns of a square of packs: blocks of 1, 2, 4 lanes are exchanged in turn."""
+    size, lanes = 1, range(WIDTH)
+    while size < WIDTH:
+        upper = [lane if not lane & size else WIDTH + lane - size for lane in lanes]
+        lower = [lane + size if not lane & size else WIDTH + lane for lane in lanes]
+        masks = [ir.Constant(ir.VectorType(_I32, WIDTH), mask) for mask in (upper, lower)]
+        for k in [k for k in lanes if not k & size]:
+            pair = rows[k], rows[k + size]
+            rows[k], rows[k + size] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        size *= 2
+    return rows
+
+
 @intrinsic(prefer_literal=True)
 def filled(typing, count, value):
     """Return `count` packs of one value."""
