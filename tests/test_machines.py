@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmalign_cli.align.dtw import distance, dtw
+from mmalign_cli.align.reordered import distances_of_orders
 from mmalign_cli.align.windows import sakoe_chiba
 
 # One form in registers, one whose costs are computed ahead, with a penalty and a window, and one
@@ -20,6 +21,7 @@ CASES = [
     {"d": 2, "step": "symmetric2", "penalty": 1.0, "metric": "chebyshev", "radius": 150},
 ]
 N, M = 1300, 1250  # several strips and tiles at every width
+ORDERS = np.random.default_rng(9).integers(0, 50, (11, 50))
 MACHINES = {
     "any": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
     "AVX2": {
@@ -47,6 +49,7 @@ def answers():
                 "cost": whole.cost.total + whole.cost.penalty,
                 "distance": distance(x, y, **options),
                 "walk": dtw(*walks, **options).cost.total,
+                "orders": distances_of_orders(x, y[:50], ORDERS, "sqeuclidean").tolist(),
             }
         )
     return found
@@ -83,4 +86,5 @@ def test_same_answers_for_every_width(machine, here):
     for mine, other in zip(here, there, strict=True):
         assert other["frames"] == mine["frames"]
         assert other["cost"] == mine["cost"] == other["distance"]
+        assert other["orders"] == mine["orders"]
         assert other["walk"] == pytest.approx(mine["walk"], rel=1e-6)
