@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from mmalign_cli.batch.files import Digests, Stat, stat_of
@@ -74,7 +73,7 @@ class Aligner:
         """Load what nearly every row needs, on a clock that is nobody's."""
         import numpy as np
 
-        from mmalign_cli.features.compute import compute
+        from mmalign_cli.features.compute import compute, decode_rate
         from mmalign_cli.pipeline.dtw import align_dtw
         from mmalign_cli.pipeline.restrictions import DtwSettings
 
@@ -82,7 +81,8 @@ class Aligner:
         both = [Stream(name, few, np.arange(24.0)) for name in ("warming", "up")]
         align_dtw(both, DtwSettings(), max_memory=self._setup["share"])
         if self._setup["with_sounds"]:
-            noise, rate = np.random.default_rng(0).normal(size=(8000, 1)), Fraction(8000)
+            noise, rate = np.random.default_rng(0).normal(size=(8000, 1)), decode_rate(Options())
+            assert rate is not None
             compute(Stream("noise", noise, EvenTimes(8000, rate), rate, "audio"), Options())
 
     def align(self, row: Mapping[str, Any]) -> tuple[Record, bytes | None]:

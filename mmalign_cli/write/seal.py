@@ -73,9 +73,12 @@ class _Digest:
 
     def hex(self) -> str:
         """Return the digest of what was told."""
+        self._pass_on()
+        return self._digest.hexdigest()
+
+    def _pass_on(self) -> None:
         self._digest.update(b"".join(self._parts))
         self._parts.clear()
-        return self._digest.hexdigest()
 
     def tell(self, value: Any) -> None:
         """Tell a value as JSON means it."""
@@ -108,7 +111,7 @@ class _Digest:
         take(f"#{numbers.shape}".encode())
         take(numbers.tobytes())
         if numbers.nbytes > _LARGE:
-            self.hex()
+            self._pass_on()
 
 
 def _text(text: str) -> bytes:
