@@ -44,10 +44,8 @@ class Pace:
         done = 0
         while done < len(jobs):
             if self._seconds_a_row is not None:
-                least, fits = (
-                    int(seconds / max(self._seconds_a_row, 1e-6))
-                    for seconds in (_SHORTEST_CHUNK_S, _CHUNK_S)
-                )
+                row_s = max(self._seconds_a_row, 1e-6)
+                least, fits = int(_SHORTEST_CHUNK_S / row_s), int(_CHUNK_S / row_s)
                 left = -(-(len(jobs) - done) // (2 * CHUNKS * self._workers))
                 self._size = max(1, min(fits, 2 * self._size, max(left, least), _LONGEST_CHUNK))
             yield jobs[done : done + self._size]

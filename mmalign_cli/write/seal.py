@@ -17,7 +17,7 @@ from mmalign_cli.model import Array
 FIELD = "checksum"
 _KIND = "sha256"
 _ENCODE = json.JSONEncoder().encode
-_PACK, _SHORT = struct.Struct("<d").pack, b"#%b,"
+_PACK = struct.Struct("<d").pack
 _LONGEST_NAME, _LARGE = 100, 1 << 16
 _NUMBERS = (int, float, np.integer, np.floating)
 
@@ -85,8 +85,6 @@ class _Digest:
         take = self._parts.append
         if isinstance(value, str):
             take(_name(value) if len(value) <= _LONGEST_NAME else _text(value))
-        elif isinstance(value, float):
-            take(_SHORT % _PACK(value))
         elif isinstance(value, dict):
             take(b"{")
             for name in sorted(value):
